@@ -37,6 +37,7 @@ type Field struct {
 	Name    string
 	Type    Type
 	Comment string // shown to clients as the column comment; "" means none
+	Hidden  bool   // not part of SELECT *, only of a Relation that is no table: the file columns of a watched directory
 }
 
 // Schema is an ordered list of fields whose names are unique ignoring case.
