@@ -1,0 +1,43 @@
+# smelt: `make run` starts the server with its sample pipelines, `make test` runs the tests, `make check` is what CI runs.
+# gms_pure_go keeps go-mysql-server free of the ICU library, whose version each distribution pins differently.
+TAGS  := gms_pure_go
+BUILD := build
+ORT   := $(BUILD)/onnxruntime/libonnxruntime.so
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test check fmt vet lint race bench onnxruntime clean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build build/smelt
+	go build -tags $(TAGS) -o $(BUILD)/smelt .
+
+onnxruntime: ## fetch the ONNX Runtime library (skipped when SMELT_ONNXRUNTIME names one)
+	@sh models/onnx/fetch.sh $(BUILD)/onnxruntime
+
+run: build onnxruntime ## start the server with the sample pipelines and replay the samples
+	@sh integration/run.sh $(BUILD)
+
+test: build onnxruntime ## run all tests
+	go test -tags $(TAGS) ./...
+
+fmt:
+	@out=$$(gofmt -l .); test -z "$$out" || { echo "not formatted:"; echo "$$out"; exit 1; }
+
+vet:
+	go vet -tags $(TAGS) ./...
+
+lint: ## the project's own rules: imports, sizes, documentation, errors
+	go test -tags $(TAGS) -count=1 ./integration/lint
+
+race: build onnxruntime
+	go test -tags $(TAGS) -race -short $(RACE_PACKAGES)
+
+check: fmt vet lint test race ## everything that CI runs
+
+bench: build onnxruntime ## measure, as ratios in one run
+	go test -tags $(TAGS) -run '^$$' -bench . -benchtime 1x ./integration/bench
+
+clean: ## remove what was built
+	rm -rf $(BUILD)

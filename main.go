@@ -1,0 +1,131 @@
+// Command smelt refines watched directories of raw files into bronze, silver, gold and application tables by SQL whose
+// functions are machine-learning models, and serves them to any MySQL client.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"smelt/autoload"
+	"smelt/engine"
+	"smelt/engine/client"
+)
+
+// closeTimeout bounds the orderly stop: a batch in flight is given this long to commit before it is cut off, which
+// loses nothing because an uncommitted batch is planned again.
+const closeTimeout = 20 * time.Second
+
+type cli struct {
+	Serve  serveCmd  `cmd:"" help:"Serve tables to MySQL clients and keep the pipelines running."`
+	Run    runCmd    `cmd:"" help:"Process all that is there once, show progress, exit."`
+	SQL    sqlCmd    `cmd:"" name:"sql" help:"A small client, for machines without one."`
+	Replay replayCmd `cmd:"" help:"Drop recorded rows into a watched directory as if they were live."`
+}
+
+type dataFlags struct {
+	Data      string   `default:"data" placeholder:"DIR" help:"Directory of the tables (${default})."`
+	Watch     string   `placeholder:"DIR" help:"Landing directory: relative paths of read_files are looked up in it. Without a pipeline it becomes the table live.bronze."`
+	AllowPath []string `placeholder:"DIR" help:"A further directory that read_files may name; repeatable."`
+	Verbose   bool     `short:"v" help:"Log each batch."`
+}
+
+type serveCmd struct {
+	dataFlags
+	Listen   string        `default:"${listen}" placeholder:"ADDR" help:"Address of the MySQL listener (${default})."`
+	HTTP     string        `name:"http" default:"${http}" placeholder:"ADDR" help:"Address of the status page (${default}); empty for none."`
+	User     string        `placeholder:"NAME" help:"User asked of clients; the password is read from SMELT_PASSWORD. Without it everybody on this machine may connect."`
+	Pipeline []string      `placeholder:"PATH" help:"A .sql file or a directory of them; repeatable."`
+	Timeout  time.Duration `placeholder:"DURATION" help:"Time limit of one client statement."`
+}
+
+type runCmd struct {
+	dataFlags
+	Pipeline    string `arg:"" help:"A .sql file or a directory of them."`
+	FullRefresh bool   `help:"Rebuild the pipeline's tables from the start."`
+}
+
+type sqlCmd struct {
+	Listen   string `default:"${listen}" placeholder:"ADDR" help:"Address of the server (${default})."`
+	User     string `default:"root" placeholder:"NAME" help:"User name; the password is read from SMELT_PASSWORD."`
+	Database string `short:"D" default:"live" help:"Database to use (${default})."`
+	Execute  string `short:"e" placeholder:"STATEMENTS" help:"Run these and exit; without it statements are read from standard input."`
+}
+
+type replayCmd struct {
+	Source string  `arg:"" help:"A recorded file or a directory of them."`
+	Into   string  `required:"" placeholder:"DIR" help:"The watched directory."`
+	Rate   float64 `placeholder:"N" help:"Rows per second; 0 is full speed."`
+	Rows   int     `default:"10" placeholder:"N" help:"Rows in each dropped file (${default})."`
+}
+
+func (c serveCmd) Run(ctx context.Context) error {
+	e, err := engine.Open(ctx, engine.Config{
+		DataDir: c.Data, Watch: c.Watch, AllowPaths: c.AllowPath, Pipelines: c.Pipeline,
+		Listen: c.Listen, HTTP: c.HTTP, User: c.User, Password: os.Getenv("SMELT_PASSWORD"),
+		StatementTimeout: c.Timeout, Logger: logger(c.Verbose),
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Print(e.Greeting())
+	<-ctx.Done()
+	closing, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	return e.Close(closing)
+}
+
+func (c runCmd) Run(ctx context.Context) error {
+	return engine.RunBatch(ctx, engine.Config{
+		DataDir: c.Data, Watch: c.Watch, AllowPaths: c.AllowPath, Pipelines: []string{c.Pipeline},
+		FullRefresh: c.FullRefresh, Logger: logger(c.Verbose),
+	}, os.Stderr)
+}
+
+func (c sqlCmd) Run(ctx context.Context) error {
+	return client.Run(ctx, client.Config{
+		Address: c.Listen, User: c.User, Password: os.Getenv("SMELT_PASSWORD"), Database: c.Database,
+		Statements: c.Execute, In: os.Stdin, Out: os.Stdout,
+	})
+}
+
+func (c replayCmd) Run(ctx context.Context) error {
+	stats, err := autoload.Replay(ctx, autoload.ReplayConfig{Source: c.Source, Into: c.Into, RowsPerSecond: c.Rate, RowsPerFile: c.Rows})
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%d rows in %d files dropped into %s\n", stats.Rows, stats.Files, c.Into)
+	return nil
+}
+
+func logger(verbose bool) *slog.Logger {
+	level := slog.LevelWarn
+	if verbose {
+		level = slog.LevelInfo
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var c cli
+	parser := kong.Must(&c, kong.Name("smelt"), kong.UsageOnError(), kong.Vars{"listen": engine.DefaultListen, "http": engine.DefaultHTTP},
+		kong.Description("Watched directories as tables, models as SQL functions, SELECTs kept up to date."), kong.BindTo(ctx, (*context.Context)(nil)))
+	command, err := parser.Parse(os.Args[1:])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "smelt:", err)
+		os.Exit(2)
+	}
+	if err := command.Run(); err != nil && !errors.Is(err, context.Canceled) {
+		fmt.Fprintln(os.Stderr, "smelt:", err)
+		os.Exit(1)
+	}
+}
