@@ -1,0 +1,252 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"regexp"
+	"strings"
+	"sync"
+
+	"github.com/dolthub/go-mysql-server/sql"
+	"github.com/dolthub/go-mysql-server/sql/plan"
+	"github.com/dolthub/go-mysql-server/sql/types"
+	"github.com/dolthub/vitess/go/mysql"
+
+	"smelt/queries/ddl"
+	"smelt/tables"
+)
+
+// sqlCode is a MySQL error number with its SQLSTATE: clients decide by both.
+type sqlCode struct {
+	number int
+	state  string
+}
+
+// The errors that this server sends, by MySQL's own numbers.
+var (
+	errUnknown            = sqlCode{1105, "HY000"}
+	errDatabaseExists     = sqlCode{1007, "HY000"}
+	errNoSuchDatabase     = sqlCode{1008, "HY000"}
+	errNoDatabaseSelected = sqlCode{1046, "3D000"}
+	errUnknownDatabase    = sqlCode{1049, "42000"}
+	errTableExists        = sqlCode{1050, "42S01"}
+	errUnknownTable       = sqlCode{1051, "42S02"}
+	errAmbiguousColumn    = sqlCode{1052, "23000"}
+	errUnknownColumn      = sqlCode{1054, "42S22"}
+	errDupFieldName       = sqlCode{1060, "42S21"}
+	errSyntax             = sqlCode{1064, "42000"}
+	errNotUnique          = sqlCode{1066, "42000"}
+	errNullNotAllowed     = sqlCode{1048, "23000"}
+	errColumnCount        = sqlCode{1136, "21S01"}
+	errMixOfGroup         = sqlCode{1140, "42000"}
+	errNoSuchTable        = sqlCode{1146, "42S02"}
+	errUnknownVariable    = sqlCode{1193, "HY000"}
+	errOperandColumns     = sqlCode{1241, "21000"}
+	errAccessDenied       = sqlCode{1227, "42000"}
+	errNotSupportedYet    = sqlCode{1235, "42000"}
+	errSubqueryRows       = sqlCode{1242, "21000"}
+	errNotInsertable      = sqlCode{1471, "HY000"}
+	errFilePrivilege      = sqlCode{1290, "HY000"}
+	errUnknownFunction    = sqlCode{1305, "42000"}
+	errQueryInterrupted   = sqlCode{1317, "70100"}
+	errWrongObject        = sqlCode{1347, "HY000"}
+	errDataTooLong        = sqlCode{1406, "22001"}
+	errDataOutOfRange     = sqlCode{1264, "22003"}
+	errBadParameterCount  = sqlCode{1582, "42000"}
+	errQueryTimeout       = sqlCode{3024, "HY000"}
+	errDependentObject    = sqlCode{3730, "HY000"}
+)
+
+// internalErrorText is all that a client learns of a fault inside the server; the log has the rest.
+const internalErrorText = "internal error; the server's log says more"
+
+// syntaxText is MySQL's wording, by which some tools recognise a syntax error.
+const syntaxText = "You have an error in your SQL syntax; check the manual that corresponds to your MySQL server version " +
+	"for the right syntax to use near '%s' at line %d"
+
+// mysqlError returns an error that reaches the client with code and the formatted text.
+func mysqlError(code sqlCode, format string, args ...any) error {
+	return mysql.NewSQLError(code.number, code.state, format, args...)
+}
+
+// errorRule restates a message of go-mysql-server in MySQL's words. Its format takes the arguments of the message.
+type errorRule struct {
+	message string // the Message of the error kind; %s, %q, %v and %d stand for arguments
+	code    sqlCode
+	format  string // "" keeps the text; $1, $2 are the arguments
+}
+
+// errorRules names each kind of error that clients decide by. The handler of go-mysql-server hands on only text, so a
+// kind is recognised by its message; both come from the pinned version.
+var errorRules = []errorRule{
+	{sql.ErrTableNotFound.Message, errNoSuchTable, "Table '$1' doesn't exist"},
+	{sql.ErrUnknownTable.Message, errUnknownTable, "Unknown table '$1'"},
+	{sql.ErrTableAlreadyExists.Message, errTableExists, "Table '$1' already exists"},
+	{sql.ErrExistingView.Message, errTableExists, "Table '$2' already exists"},
+	{sql.ErrViewDoesNotExist.Message, errUnknownTable, "Unknown table '$1.$2'"},
+	{sql.ErrExpectedTableFoundView.Message, errWrongObject, "'$1' is not BASE TABLE"},
+	{sql.ErrDatabaseNotFound.Message, errUnknownDatabase, "Unknown database '$1'"},
+	{sql.ErrDatabaseExists.Message, errDatabaseExists, "Can't create database '$1'; database exists"},
+	{sql.ErrNoDatabaseSelected.Message, errNoDatabaseSelected, "No database selected"},
+	{sql.ErrColumnNotFound.Message, errUnknownColumn, "Unknown column '$1' in 'field list'"},
+	{sql.ErrUnknownColumn.Message, errUnknownColumn, ""},
+	{sql.ErrMisusedAlias.Message, errUnknownColumn, "Unknown column '$1' in 'field list'"},
+	{sql.ErrAmbiguousColumnName.Message, errAmbiguousColumn, "Column '$1' in field list is ambiguous"},
+	{sql.ErrAmbiguousColumnOrAliasName.Message, errAmbiguousColumn, "Column '$1' in field list is ambiguous"},
+	{sql.ErrAmbiguousColumnInOrderBy.Message, errAmbiguousColumn, "Column '$1' in order clause is ambiguous"},
+	{sql.ErrDuplicateAliasOrTable.Message, errNotUnique, "Not unique table/alias: '$1'"},
+	{sql.ErrDuplicateColumn.Message, errDupFieldName, "Duplicate column name '$1'"},
+	{sql.ErrFunctionNotFound.Message, errUnknownFunction, "FUNCTION $1 does not exist"},
+	{sql.ErrTableFunctionNotFound.Message, errUnknownFunction, "FUNCTION $1 does not exist"},
+	{sql.ErrInvalidArgumentNumber.Message, errBadParameterCount, "Incorrect parameter count in the call to native function '$1'"},
+	{sql.ErrColValCountMismatch.Message, errColumnCount, ""},
+	{sql.ErrInsertIntoNonNullableProvidedNull.Message, errNullNotAllowed, "Column '$1' cannot be null"},
+	{sql.ErrInsertIntoNonNullableDefaultNullColumn.Message, sqlCode{1364, "HY000"}, ""},
+	{sql.ErrNonAggregatedColumnWithoutGroupBy.Message, errMixOfGroup, ""},
+	{sql.ErrExpectedSingleRow.Message, errSubqueryRows, "Subquery returns more than 1 row"},
+	{sql.ErrInvalidOperandColumns.Message, errOperandColumns, "Operand should contain $1 column(s)"},
+	{sql.ErrUnknownSystemVariable.Message, errUnknownVariable, ""},
+	{sql.ErrUnsupportedFeature.Message, errNotSupportedYet, "This version of smelt doesn't yet support '$1'"},
+	{sql.ErrUnsupportedSyntax.Message, errNotSupportedYet, "This version of smelt doesn't yet support '$1'"},
+	{sql.ErrSecureFilePriv.Message, errFilePrivilege, ""},
+	{sql.ErrImmutableDatabaseProvider.Message, errAccessDenied, ""},
+	{sql.ErrCreateTableNotSupported.Message, errAccessDenied, "Tables cannot be created in database '$1'"},
+	{sql.ErrDropTableNotSupported.Message, errAccessDenied, "Tables cannot be dropped from database '$1'"},
+	{sql.ErrValueOutOfRange.Message, errDataOutOfRange, ""},
+	{types.ErrLengthBeyondLimit.Message, errDataTooLong, "Data too long for column '$2'"},
+	{plan.ErrInsertIntoNotSupported.Message, errNotInsertable, "The target table of the INSERT is not insertable-into"},
+	{plan.ErrReplaceIntoNotSupported.Message, errNotSupportedYet, "This version of smelt doesn't yet support 'REPLACE'"},
+	{plan.ErrOnDuplicateKeyUpdateNotSupported.Message, errNotSupportedYet, "This version of smelt doesn't yet support 'ON DUPLICATE KEY UPDATE'"},
+	{plan.ErrTruncateNotSupported.Message, errNotInsertable, "The target table of the TRUNCATE is not truncatable"},
+}
+
+var argumentVerb = regexp.MustCompile(`%[sqvdT]`)
+
+// similarName is what go-mysql-server adds to the name of an unknown table.
+var similarName = regexp.MustCompile(`, maybe you mean .*\?$`)
+
+// compiledRules returns the patterns of errorRules; compiled once because each failing statement looks at all of them.
+var compiledRules = sync.OnceValue(func() []*regexp.Regexp {
+	out := make([]*regexp.Regexp, len(errorRules))
+	for i, rule := range errorRules {
+		parts := argumentVerb.FindAllString(rule.message, -1)
+		pattern := regexp.QuoteMeta(rule.message)
+		for _, verb := range parts {
+			group := `(.*?)`
+			if verb == "%q" {
+				group = `"(.*?)"`
+			}
+			pattern = strings.Replace(pattern, verb, group, 1)
+		}
+		out[i] = regexp.MustCompile(`(?s)^` + pattern + `$`)
+	}
+	return out
+})
+
+// restate returns err as the error that the client sees. It is the one place where errors of ours and of
+// go-mysql-server get MySQL's number, state and wording; ctx says why a cancelled statement was cancelled.
+func restate(ctx context.Context, log *slog.Logger, err error) *mysql.SQLError {
+	var known *mysql.SQLError
+	if errors.As(err, &known) && known.Num != errUnknown.number {
+		return restateKnown(known)
+	}
+	text := err.Error()
+	if known != nil {
+		text = known.Message
+	}
+	if cause := interruption(ctx, err, text); cause != nil {
+		return cause
+	}
+	if ours := restateOurs(err); ours != nil {
+		return ours
+	}
+	if strings.Contains(text, "panic recovered") || strings.Contains(text, "goroutine ") {
+		log.Error("statement panicked", "error", text)
+		return mysql.NewSQLError(errUnknown.number, errUnknown.state, "%s", internalErrorText)
+	}
+	if matched := restateText(text); matched != nil {
+		return matched
+	}
+	if cast := sql.CastSQLError(err); cast.Num != errUnknown.number {
+		return restateKnown(cast)
+	}
+	return mysql.NewSQLError(errUnknown.number, errUnknown.state, "%s", text)
+}
+
+// restateKnown corrects errors that already have a number: go-mysql-server sends most of them with state HY000.
+func restateKnown(err *mysql.SQLError) *mysql.SQLError {
+	if err.State != mysql.SSUnknownSQLState && err.State != "" {
+		return err
+	}
+	if matched := restateText(err.Message); matched != nil {
+		return matched
+	}
+	return err
+}
+
+func restateText(text string) *mysql.SQLError {
+	for i, pattern := range compiledRules() {
+		match := pattern.FindStringSubmatchIndex(text)
+		if match == nil {
+			continue
+		}
+		rule := errorRules[i]
+		if rule.format != "" {
+			text = string(pattern.ExpandString(nil, rule.format, similarTrimmed(rule, text), pattern.FindStringSubmatchIndex(similarTrimmed(rule, text))))
+		}
+		return mysql.NewSQLError(rule.code.number, rule.code.state, "%s", text)
+	}
+	return nil
+}
+
+// similarTrimmed cuts the guess at what the user meant from the message of an unknown table: MySQL has none, and tools
+// read the name from between the quotes.
+func similarTrimmed(rule errorRule, text string) string {
+	if rule.code != errNoSuchTable {
+		return text
+	}
+	return similarName.ReplaceAllString(text, "")
+}
+
+// interruption returns why the statement was stopped from outside, or nil.
+func interruption(ctx context.Context, err error, text string) *mysql.SQLError {
+	var cause *mysql.SQLError
+	if ctx.Err() != nil && errors.As(context.Cause(ctx), &cause) {
+		return cause
+	}
+	if errors.Is(err, context.Canceled) || strings.Contains(text, context.Canceled.Error()) || ctx.Err() != nil {
+		return mysql.NewSQLError(errQueryInterrupted.number, errQueryInterrupted.state, "Query execution was interrupted")
+	}
+	return nil
+}
+
+// restateOurs maps the sentinels of the packages below; nil means that err is none of them.
+func restateOurs(err error) *mysql.SQLError {
+	var syntax *ddl.SyntaxError
+	switch {
+	case errors.As(err, &syntax):
+		return mysql.NewSQLError(errSyntax.number, errSyntax.state, syntaxText+": want %s", syntax.Got, syntax.Line, syntax.Want)
+	case errors.Is(err, tables.ErrNotFound):
+		return mysql.NewSQLError(errNoSuchTable.number, errNoSuchTable.state, "%s", err.Error())
+	case errors.Is(err, tables.ErrExists):
+		return mysql.NewSQLError(errTableExists.number, errTableExists.state, "%s", err.Error())
+	}
+	return nil
+}
+
+// edge gives an error of ours its MySQL number before go-mysql-server sees it; errors of go-mysql-server pass unchanged,
+// because wrapping one hides its kind. nil stays nil.
+func edge(err error) error {
+	if err == nil {
+		return nil
+	}
+	var known *mysql.SQLError
+	if errors.As(err, &known) {
+		return known
+	}
+	if ours := restateOurs(err); ours != nil {
+		return ours
+	}
+	return err
+}

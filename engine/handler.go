@@ -1,0 +1,164 @@
+package engine
+
+import (
+	"context"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/dolthub/vitess/go/mysql"
+	"github.com/dolthub/vitess/go/sqltypes"
+	querypb "github.com/dolthub/vitess/go/vt/proto/query"
+	"github.com/dolthub/vitess/go/vt/sqlparser"
+)
+
+// handler stands before the handler of go-mysql-server: it gives each statement its own context with a limit of time,
+// turns panics into errors, and restates all errors in MySQL's words. It does not implement mysql.ExtendedHandler.
+type handler struct {
+	inner   mysql.Handler
+	log     *slog.Logger
+	timeout time.Duration
+	stop    context.Context // cancelled when the server closes
+
+	mu          sync.Mutex
+	connections map[*mysql.Conn]struct{}
+	closing     bool
+	idle        *sync.Cond // signalled under mu when a connection has gone
+}
+
+var _ mysql.Handler = (*handler)(nil)
+
+func newHandler(stop context.Context, inner mysql.Handler, log *slog.Logger, timeout time.Duration) *handler {
+	h := &handler{inner: inner, log: log, timeout: timeout, stop: stop, connections: map[*mysql.Conn]struct{}{}}
+	h.idle = sync.NewCond(&h.mu)
+	return h
+}
+
+// NewConnection implements mysql.Handler. The AUTOCOMMIT flag of the handshake is on: clients that see it off send a
+// SET autocommit first.
+func (h *handler) NewConnection(c *mysql.Conn) {
+	h.mu.Lock()
+	h.connections[c] = struct{}{}
+	closing := h.closing
+	h.mu.Unlock()
+	c.StatusFlags |= mysql.ServerStatusAutocommit
+	h.inner.NewConnection(c)
+	if closing {
+		c.Close()
+	}
+}
+
+// ConnectionClosed implements mysql.Handler.
+func (h *handler) ConnectionClosed(c *mysql.Conn) {
+	h.inner.ConnectionClosed(c)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.connections, c)
+	h.idle.Broadcast()
+}
+
+// closeAll closes every connection and refuses new ones.
+func (h *handler) closeAll() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closing = true
+	for c := range h.connections {
+		c.Close()
+	}
+}
+
+// wait returns when no connection is left or ctx has ended.
+func (h *handler) wait(ctx context.Context) error {
+	wake := context.AfterFunc(ctx, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.idle.Broadcast()
+	})
+	defer wake()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for len(h.connections) > 0 && ctx.Err() == nil {
+		h.idle.Wait()
+	}
+	return ctx.Err()
+}
+
+// ConnectionAuthenticated implements mysql.Handler.
+func (h *handler) ConnectionAuthenticated(c *mysql.Conn) error {
+	return h.inner.ConnectionAuthenticated(c)
+}
+
+// ConnectionAborted implements mysql.Handler.
+func (h *handler) ConnectionAborted(c *mysql.Conn, reason string) error {
+	return h.inner.ConnectionAborted(c, reason)
+}
+
+// ComInitDB implements mysql.Handler.
+func (h *handler) ComInitDB(c *mysql.Conn, database string) error {
+	return h.run(context.Background(), func(context.Context) error { return h.inner.ComInitDB(c, database) })
+}
+
+// ComQuery implements mysql.Handler.
+func (h *handler) ComQuery(ctx context.Context, c *mysql.Conn, query string, callback mysql.ResultSpoolFn) error {
+	return h.run(ctx, func(ctx context.Context) error { return h.inner.ComQuery(ctx, c, query, callback) })
+}
+
+// ComMultiQuery implements mysql.Handler: it runs the first statement of query and returns the rest.
+func (h *handler) ComMultiQuery(ctx context.Context, c *mysql.Conn, query string, callback mysql.ResultSpoolFn) (rest string, err error) {
+	err = h.run(ctx, func(ctx context.Context) (err error) {
+		rest, err = h.inner.ComMultiQuery(ctx, c, query, callback)
+		return err
+	})
+	return rest, err
+}
+
+// ComPrepare implements mysql.Handler.
+func (h *handler) ComPrepare(ctx context.Context, c *mysql.Conn, query string, prepare *mysql.PrepareData) (fields []*querypb.Field, err error) {
+	err = h.run(ctx, func(ctx context.Context) (err error) {
+		fields, err = h.inner.ComPrepare(ctx, c, query, prepare)
+		return err
+	})
+	return fields, err
+}
+
+// ComStmtExecute implements mysql.Handler.
+func (h *handler) ComStmtExecute(ctx context.Context, c *mysql.Conn, prepare *mysql.PrepareData, callback func(*sqltypes.Result) error) error {
+	return h.run(ctx, func(ctx context.Context) error { return h.inner.ComStmtExecute(ctx, c, prepare, callback) })
+}
+
+// WarningCount implements mysql.Handler.
+func (h *handler) WarningCount(c *mysql.Conn) uint16 { return h.inner.WarningCount(c) }
+
+// ComResetConnection implements mysql.Handler.
+func (h *handler) ComResetConnection(c *mysql.Conn) error {
+	return h.run(context.Background(), func(context.Context) error { return h.inner.ComResetConnection(c) })
+}
+
+// ParserOptionsForConnection implements mysql.Handler.
+func (h *handler) ParserOptionsForConnection(c *mysql.Conn) (sqlparser.ParserOptions, error) {
+	return h.inner.ParserOptionsForConnection(c)
+}
+
+// run calls f for one statement. A panic in it becomes an error whose stack only the log sees.
+func (h *handler) run(ctx context.Context, f func(context.Context) error) (err error) {
+	ctx, cancel := context.WithTimeoutCause(withStatement(ctx, nil), h.timeout,
+		mysqlError(errQueryTimeout, "Query execution was interrupted, maximum statement execution time exceeded"))
+	defer cancel()
+	ctx, interrupt := context.WithCancelCause(ctx)
+	defer interrupt(nil)
+	defer context.AfterFunc(h.stop, func() { interrupt(errShutdown) })()
+	defer func() {
+		if fault := recover(); fault != nil {
+			h.log.Error("statement panicked", "panic", fault, "stack", string(debug.Stack()))
+			err = mysqlError(errUnknown, "%s", internalErrorText)
+		}
+	}()
+	if err = f(ctx); err != nil {
+		return restate(ctx, h.log, err)
+	}
+	return nil
+}
+
+// errShutdown is what statements in flight get when the server closes.
+var errShutdown = mysqlError(sqlCode{1053, "08S01"}, "Server shutdown in progress")

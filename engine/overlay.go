@@ -1,0 +1,73 @@
+package engine
+
+import (
+	"context"
+	"strings"
+	"sync"
+
+	"smelt/tables"
+)
+
+// streamPrefix starts the placeholder that ddl.RewriteQuery puts where a query says STREAM(db.table).
+const streamPrefix = "stream:"
+
+// statement is what one statement carries in its context: the relations that stand in for names, and the snapshots
+// that it has read, so that a table named twice is read at one version. It is safe for concurrent use.
+type statement struct {
+	overlay map[string]tables.Relation // placeholder or "db.table", in lower case
+
+	mu     sync.Mutex
+	pinned map[string]*tables.Snapshot // by "db.table" in lower case; nothing slow happens under mu
+}
+
+type statementKey struct{}
+
+// withStatement returns a context for one statement over the relations of overlay, which may be nil.
+func withStatement(ctx context.Context, overlay map[string]tables.Relation) context.Context {
+	return context.WithValue(ctx, statementKey{}, &statement{overlay: overlay, pinned: map[string]*tables.Snapshot{}})
+}
+
+// statementOf returns what withStatement put into ctx, or nil.
+func statementOf(ctx context.Context) *statement {
+	s, _ := ctx.Value(statementKey{}).(*statement)
+	return s
+}
+
+// relation returns the relation that stands in for name of database, if any: a placeholder by its own name, a table by
+// "db.table".
+func (s *statement) relation(database, name string) (tables.Relation, bool) {
+	if s == nil || s.overlay == nil {
+		return nil, false
+	}
+	if r, ok := s.overlay[strings.ToLower(name)]; ok && strings.Contains(name, ":") {
+		return r, true
+	}
+	r, ok := s.overlay[strings.ToLower(database+"."+name)]
+	return r, ok
+}
+
+// pin returns the snapshot of t that this statement reads, the newest one at the first call.
+func (s *statement) pin(t *tables.Table) *tables.Snapshot {
+	if s == nil {
+		return t.Snapshot()
+	}
+	key := strings.ToLower(t.Database() + "." + t.Name())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if snapshot, ok := s.pinned[key]; ok {
+		return snapshot
+	}
+	snapshot := t.Snapshot()
+	s.pinned[key] = snapshot
+	return snapshot
+}
+
+// drop forgets the snapshot of a table that the statement has changed or removed.
+func (s *statement) drop(database, name string) {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.pinned, strings.ToLower(database+"."+name))
+}

@@ -1,0 +1,109 @@
+package engine
+
+import (
+	"context"
+	"strings"
+
+	"github.com/dolthub/go-mysql-server/sql"
+
+	"smelt/functions"
+	"smelt/tables"
+)
+
+// Names of the databases that are not directories of the store.
+const (
+	systemDatabase = "smelt"
+	mysqlDatabase  = "mysql"
+	schemaDatabase = "information_schema"
+)
+
+// defaultDatabase is the database of a session that chose none, so that LIVE.t and t are the same table.
+const defaultDatabase = "live"
+
+// systemTable returns the current content of one table of the database smelt.
+type systemTable = func(ctx context.Context) (tables.Relation, error)
+
+// provider is the catalogue that go-mysql-server sees: the directories of the store as databases, the database smelt
+// and the functions of the set.
+type provider struct {
+	store     *tables.Store
+	functions *functions.Set
+	system    map[string]systemTable // by lower-case name
+	flows     Flows
+}
+
+var (
+	_ sql.MutableDatabaseProvider = (*provider)(nil)
+	_ sql.FunctionProvider        = (*provider)(nil)
+)
+
+// AllDatabases implements sql.DatabaseProvider.
+func (p *provider) AllDatabases(*sql.Context) []sql.Database {
+	out := []sql.Database{}
+	for _, name := range p.store.Databases() {
+		out = append(out, &storeDatabase{provider: p, name: name})
+	}
+	return append(out, &systemDB{provider: p})
+}
+
+// Database implements sql.DatabaseProvider.
+func (p *provider) Database(_ *sql.Context, name string) (sql.Database, error) {
+	if strings.EqualFold(name, systemDatabase) {
+		return &systemDB{provider: p}, nil
+	}
+	for _, known := range p.store.Databases() {
+		if strings.EqualFold(known, name) {
+			return &storeDatabase{provider: p, name: known}, nil
+		}
+	}
+	return nil, sql.ErrDatabaseNotFound.New(name)
+}
+
+// HasDatabase implements sql.DatabaseProvider.
+func (p *provider) HasDatabase(ctx *sql.Context, name string) bool {
+	_, err := p.Database(ctx, name)
+	return err == nil
+}
+
+// CreateDatabase implements sql.MutableDatabaseProvider.
+func (p *provider) CreateDatabase(ctx *sql.Context, name string) error {
+	if p.HasDatabase(ctx, name) || reservedDatabase(name) {
+		return sql.ErrDatabaseExists.New(name)
+	}
+	return edge(p.store.CreateDatabase(name))
+}
+
+// DropDatabase implements sql.MutableDatabaseProvider. A database that a flow writes or reads stays: dropping it would
+// leave flows without their tables.
+func (p *provider) DropDatabase(ctx *sql.Context, name string) error {
+	if reservedDatabase(name) || strings.EqualFold(name, defaultDatabase) {
+		return mysqlError(errAccessDenied, "Database '%s' belongs to the system and cannot be dropped", name)
+	}
+	for _, t := range p.store.Tables(name) {
+		if err := p.mayDrop(t.Database(), t.Name()); err != nil {
+			return err
+		}
+	}
+	return edge(p.store.DropDatabase(name))
+}
+
+func reservedDatabase(name string) bool {
+	for _, reserved := range []string{systemDatabase, mysqlDatabase, schemaDatabase, "performance_schema", "sys"} {
+		if strings.EqualFold(name, reserved) {
+			return true
+		}
+	}
+	return false
+}
+
+// Function implements sql.FunctionProvider. The functions of the set come before the built-in ones; functions that
+// read files of the server are replaced by one that knows no file.
+func (p *provider) Function(_ *sql.Context, name string) (sql.Function, bool) {
+	if f, ok := p.functions.Function(name); ok {
+		return f, true
+	}
+	if strings.EqualFold(name, "load_file") {
+		return sql.Function1{Name: "load_file", Fn: newNoFile}, true
+	}
+	return nil, false
+}

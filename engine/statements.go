@@ -1,0 +1,182 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/dolthub/go-mysql-server/sql"
+	"github.com/dolthub/go-mysql-server/sql/types"
+	"github.com/dolthub/vitess/go/vt/sqlparser"
+
+	"smelt/queries/ddl"
+	"smelt/tables"
+)
+
+// node is a statement of ours in go-mysql-server's plan: it runs when its rows are read.
+type node struct {
+	name   string
+	schema sql.Schema
+	run    func(ctx *sql.Context) (sql.RowIter, error)
+}
+
+var _ sql.ExecSourceRel = (*node)(nil)
+
+// WithResolvedChildren implements sqlparser.Injectable.
+func (n *node) WithResolvedChildren(context.Context, []any) (any, error) { return n, nil }
+
+// Resolved implements sql.Node.
+func (n *node) Resolved() bool { return true }
+
+// String implements sql.Node.
+func (n *node) String() string { return n.name }
+
+// Schema implements sql.Node.
+func (n *node) Schema(*sql.Context) sql.Schema { return n.schema }
+
+// Children implements sql.Node.
+func (n *node) Children() []sql.Node { return nil }
+
+// WithChildren implements sql.Node.
+func (n *node) WithChildren(_ *sql.Context, children ...sql.Node) (sql.Node, error) {
+	if len(children) > 0 {
+		return nil, sql.ErrInvalidChildrenNumber.New(n, len(children), 0)
+	}
+	return n, nil
+}
+
+// IsReadOnly implements sql.Node.
+func (n *node) IsReadOnly() bool { return len(n.schema) > 0 && !types.IsOkResultSchema(n.schema) }
+
+// RowIter implements sql.ExecSourceRel.
+func (n *node) RowIter(ctx *sql.Context, _ sql.Row) (sql.RowIter, error) {
+	rows, err := n.run(ctx)
+	if err != nil {
+		return nil, edge(err)
+	}
+	return rows, nil
+}
+
+// inject wraps one of our statements for the planner. Privileges are those of the plain statement nearest to it.
+func (p *parser) inject(statement ddl.Statement) sqlparser.Statement {
+	n, auth := &node{schema: types.OkResultSchema}, sqlparser.AuthType_CREATE
+	e := p.engine
+	switch s := statement.(type) {
+	case *ddl.Create:
+		n.name, n.run = "Create "+s.Name, func(ctx *sql.Context) (sql.RowIter, error) { return e.create(ctx, s) }
+	case *ddl.Refresh:
+		n.name, n.run = "Refresh "+s.Name, func(ctx *sql.Context) (sql.RowIter, error) { return e.refresh(ctx, s) }
+	case *ddl.Drop:
+		auth = sqlparser.AuthType_DROP
+		n.name, n.run = "Drop "+s.Name, func(ctx *sql.Context) (sql.RowIter, error) { return e.drop(ctx, s) }
+	case *ddl.Show:
+		auth = sqlparser.AuthType_IGNORE
+		n.name, n.schema = "ShowFlows", textSchema(flowColumns...)
+		n.run = func(ctx *sql.Context) (sql.RowIter, error) { return e.showFlows(ctx, s) }
+	case *ddl.ShowCreate:
+		auth = sqlparser.AuthType_IGNORE
+		n.name, n.schema = "ShowCreate "+s.Name, textSchema("Table", "Create Table")
+		n.run = func(ctx *sql.Context) (sql.RowIter, error) { return e.showCreate(ctx, s.Database, s.Name) }
+	default:
+		return refused(notYet(fmt.Sprintf("%T", statement)))
+	}
+	return sqlparser.InjectedStatement{
+		Auth:      sqlparser.AuthInformation{AuthType: auth, TargetType: sqlparser.AuthTargetType_Global},
+		Statement: n,
+	}
+}
+
+// replace returns what runs instead of statement, mostly itself: SHOW CREATE TABLE of a flow's table prints the
+// statement of the flow.
+func (p *parser) replace(statement sqlparser.Statement) sqlparser.Statement {
+	return statement
+}
+
+// propertyStatement is the property of a flow's table that holds the statement that made it.
+const propertyStatement = "smelt.statement"
+
+// okResult is the outcome of a statement without rows.
+func okResult(affected uint64) sql.RowIter {
+	return sql.RowsToRowIter(sql.NewRow(types.OkResult{RowsAffected: affected}))
+}
+
+// textSchema returns a schema of text columns.
+func textSchema(names ...string) sql.Schema {
+	out := make(sql.Schema, len(names))
+	for i, name := range names {
+		out[i] = &sql.Column{Name: name, Type: stringType, Nullable: true}
+	}
+	return out
+}
+
+// flows returns the graph of flows, or an error that says that there is none.
+func (e *sqlEngine) flows() (Flows, error) {
+	if e.config.Flows == nil {
+		return nil, mysqlError(errNotSupportedYet, "This server runs no flows")
+	}
+	return e.config.Flows, nil
+}
+
+// database returns the database that a statement names, or else the current one.
+func database(ctx *sql.Context, named string) string {
+	if named != "" {
+		return named
+	}
+	if current := ctx.GetCurrentDatabase(); current != "" {
+		return current
+	}
+	return defaultDatabase
+}
+
+func (e *sqlEngine) create(ctx *sql.Context, s *ddl.Create) (sql.RowIter, error) {
+	flows, err := e.flows()
+	if err != nil {
+		return nil, err
+	}
+	changed, err := flows.Create(ctx, s, database(ctx, s.Database), e.config.Base)
+	if err != nil {
+		return nil, err
+	}
+	if changed {
+		return okResult(1), nil
+	}
+	return okResult(0), nil
+}
+
+func (e *sqlEngine) refresh(ctx *sql.Context, s *ddl.Refresh) (sql.RowIter, error) {
+	flows, err := e.flows()
+	if err != nil {
+		return nil, err
+	}
+	return okResult(0), flows.Refresh(ctx, database(ctx, s.Database), s.Name, s.Full)
+}
+
+func (e *sqlEngine) drop(ctx *sql.Context, s *ddl.Drop) (sql.RowIter, error) {
+	flows, err := e.flows()
+	if err != nil {
+		return nil, err
+	}
+	db := database(ctx, s.Database)
+	if err := flows.Drop(ctx, db, s.Name, s.Kind, s.IfExists); err != nil {
+		return nil, err
+	}
+	statementOf(ctx).drop(db, s.Name)
+	return okResult(0), nil
+}
+
+// showCreate prints the statement that made a flow's table.
+func (e *sqlEngine) showCreate(ctx *sql.Context, named, name string) (sql.RowIter, error) {
+	db := database(ctx, named)
+	t, err := e.config.Store.Table(db, name)
+	if errors.Is(err, tables.ErrNotFound) {
+		return nil, mysqlError(errNoSuchTable, "Table '%s.%s' doesn't exist", db, name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	text := t.Snapshot().Definition().Properties[propertyStatement]
+	if text == "" {
+		return nil, mysqlError(errWrongObject, "'%s.%s' is not a STREAMING TABLE or MATERIALIZED VIEW; use SHOW CREATE TABLE", db, name)
+	}
+	return sql.RowsToRowIter(sql.NewRow(t.Name(), text)), nil
+}
