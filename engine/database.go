@@ -20,6 +20,7 @@ const (
 
 // storeDatabase is one directory of the store.
 type storeDatabase struct {
+	noRoutines
 	provider *provider
 	name     string
 }
@@ -49,6 +50,7 @@ func (d *storeDatabase) GetTableInsensitive(ctx *sql.Context, name string) (sql.
 	}
 	t, err := d.provider.store.Table(database, table)
 	if errors.Is(err, tables.ErrNotFound) {
+		current.lacks(d.name, name)
 		return nil, false, nil
 	}
 	if err != nil {
@@ -228,7 +230,11 @@ func (d *storeDatabase) DropView(_ *sql.Context, name string) error {
 }
 
 // systemDB is the database smelt: what the system knows of itself, as read-only tables made when they are read.
-type systemDB struct{ provider *provider }
+type systemDB struct {
+	noRoutines
+	noViews
+	provider *provider
+}
 
 var _ sql.ReadOnlyDatabase = (*systemDB)(nil)
 
@@ -245,6 +251,7 @@ func (d *systemDB) GetTableInsensitive(ctx *sql.Context, name string) (sql.Table
 	}
 	content, ok := d.provider.system[strings.ToLower(name)]
 	if !ok {
+		statementOf(ctx).lacks(systemDatabase, name)
 		return nil, false, nil
 	}
 	r, err := content(ctx)

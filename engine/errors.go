@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/dolthub/go-mysql-server/sql"
+	"github.com/dolthub/go-mysql-server/sql/analyzer/analyzererrors"
 	"github.com/dolthub/go-mysql-server/sql/plan"
 	"github.com/dolthub/go-mysql-server/sql/types"
 	"github.com/dolthub/vitess/go/mysql"
@@ -80,7 +81,11 @@ type errorRule struct {
 // errorRules names each kind of error that clients decide by. The handler of go-mysql-server hands on only text, so a
 // kind is recognised by its message; both come from the pinned version.
 var errorRules = []errorRule{
-	{sql.ErrTableNotFound.Message, errNoSuchTable, "Table '$1' doesn't exist"},
+	{sql.ErrTableNotFound.Message, errNoSuchTable, "$1"}, // worded by restateMissing
+	{sql.ErrTableColumnNotFound.Message, errUnknownColumn, "Unknown column '$1.$2' in 'field list'"},
+	{analyzererrors.ErrReadOnlyDatabase.Message, sqlCode{1044, "42000"}, "Access denied: database '$1' is read-only"},
+	{sql.ErrInsertIntoMismatchValueCount.Message, errColumnCount, "Column count doesn't match value count at row 1"},
+	{sql.ErrInvalidValue.Message, sqlCode{1366, "HY000"}, "Incorrect $2 value: '$1'"},
 	{sql.ErrUnknownTable.Message, errUnknownTable, "Unknown table '$1'"},
 	{sql.ErrTableAlreadyExists.Message, errTableExists, "Table '$1' already exists"},
 	{sql.ErrExistingView.Message, errTableExists, "Table '$2' already exists"},
@@ -149,7 +154,7 @@ var compiledRules = sync.OnceValue(func() []*regexp.Regexp {
 func restate(ctx context.Context, log *slog.Logger, err error) *mysql.SQLError {
 	var known *mysql.SQLError
 	if errors.As(err, &known) && known.Num != errUnknown.number {
-		return restateKnown(known)
+		return restateKnown(ctx, known)
 	}
 	text := err.Error()
 	if known != nil {
@@ -165,27 +170,27 @@ func restate(ctx context.Context, log *slog.Logger, err error) *mysql.SQLError {
 		log.Error("statement panicked", "error", text)
 		return mysql.NewSQLError(errUnknown.number, errUnknown.state, "%s", internalErrorText)
 	}
-	if matched := restateText(text); matched != nil {
+	if matched := restateText(ctx, text); matched != nil {
 		return matched
 	}
 	if cast := sql.CastSQLError(err); cast.Num != errUnknown.number {
-		return restateKnown(cast)
+		return restateKnown(ctx, cast)
 	}
 	return mysql.NewSQLError(errUnknown.number, errUnknown.state, "%s", text)
 }
 
 // restateKnown corrects errors that already have a number: go-mysql-server sends most of them with state HY000.
-func restateKnown(err *mysql.SQLError) *mysql.SQLError {
+func restateKnown(ctx context.Context, err *mysql.SQLError) *mysql.SQLError {
 	if err.State != mysql.SSUnknownSQLState && err.State != "" {
 		return err
 	}
-	if matched := restateText(err.Message); matched != nil {
+	if matched := restateText(ctx, err.Message); matched != nil {
 		return matched
 	}
 	return err
 }
 
-func restateText(text string) *mysql.SQLError {
+func restateText(ctx context.Context, text string) *mysql.SQLError {
 	for i, pattern := range compiledRules() {
 		match := pattern.FindStringSubmatchIndex(text)
 		if match == nil {
@@ -193,20 +198,29 @@ func restateText(text string) *mysql.SQLError {
 		}
 		rule := errorRules[i]
 		if rule.format != "" {
-			text = string(pattern.ExpandString(nil, rule.format, similarTrimmed(rule, text), pattern.FindStringSubmatchIndex(similarTrimmed(rule, text))))
+			text = string(pattern.ExpandString(nil, rule.format, text, match))
+		}
+		switch rule.code {
+		case errNoSuchTable:
+			return restateMissing(statementOf(ctx), text)
+		case errUnknownDatabase:
+			if statementOf(ctx).drops() {
+				rule.code, text = errNoSuchDatabase, "Can't drop database"+strings.TrimPrefix(text, "Unknown database")+"; database doesn't exist"
+			}
 		}
 		return mysql.NewSQLError(rule.code.number, rule.code.state, "%s", text)
 	}
 	return nil
 }
 
-// similarTrimmed cuts the guess at what the user meant from the message of an unknown table: MySQL has none, and tools
-// read the name from between the quotes.
-func similarTrimmed(rule errorRule, text string) string {
-	if rule.code != errNoSuchTable {
-		return text
+// restateMissing words the error of an unknown table. The guess at what the user meant, which go-mysql-server adds to
+// the name, goes: MySQL has none, and tools read the name from between the quotes.
+func restateMissing(s *statement, name string) *mysql.SQLError {
+	name = s.qualify(similarName.ReplaceAllString(name, ""))
+	if s.drops() {
+		return mysql.NewSQLError(errUnknownTable.number, errUnknownTable.state, "Unknown table '%s'", name)
 	}
-	return similarName.ReplaceAllString(text, "")
+	return mysql.NewSQLError(errNoSuchTable.number, errNoSuchTable.state, "Table '%s' doesn't exist", name)
 }
 
 // interruption returns why the statement was stopped from outside, or nil.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -96,17 +97,17 @@ func (h *handler) ConnectionAborted(c *mysql.Conn, reason string) error {
 
 // ComInitDB implements mysql.Handler.
 func (h *handler) ComInitDB(c *mysql.Conn, database string) error {
-	return h.run(context.Background(), func(context.Context) error { return h.inner.ComInitDB(c, database) })
+	return h.run(context.Background(), "", func(context.Context) error { return h.inner.ComInitDB(c, database) })
 }
 
 // ComQuery implements mysql.Handler.
 func (h *handler) ComQuery(ctx context.Context, c *mysql.Conn, query string, callback mysql.ResultSpoolFn) error {
-	return h.run(ctx, func(ctx context.Context) error { return h.inner.ComQuery(ctx, c, query, callback) })
+	return h.run(ctx, query, func(ctx context.Context) error { return h.inner.ComQuery(ctx, c, query, callback) })
 }
 
 // ComMultiQuery implements mysql.Handler: it runs the first statement of query and returns the rest.
 func (h *handler) ComMultiQuery(ctx context.Context, c *mysql.Conn, query string, callback mysql.ResultSpoolFn) (rest string, err error) {
-	err = h.run(ctx, func(ctx context.Context) (err error) {
+	err = h.run(ctx, query, func(ctx context.Context) (err error) {
 		rest, err = h.inner.ComMultiQuery(ctx, c, query, callback)
 		return err
 	})
@@ -115,7 +116,7 @@ func (h *handler) ComMultiQuery(ctx context.Context, c *mysql.Conn, query string
 
 // ComPrepare implements mysql.Handler.
 func (h *handler) ComPrepare(ctx context.Context, c *mysql.Conn, query string, prepare *mysql.PrepareData) (fields []*querypb.Field, err error) {
-	err = h.run(ctx, func(ctx context.Context) (err error) {
+	err = h.run(ctx, query, func(ctx context.Context) (err error) {
 		fields, err = h.inner.ComPrepare(ctx, c, query, prepare)
 		return err
 	})
@@ -124,7 +125,7 @@ func (h *handler) ComPrepare(ctx context.Context, c *mysql.Conn, query string, p
 
 // ComStmtExecute implements mysql.Handler.
 func (h *handler) ComStmtExecute(ctx context.Context, c *mysql.Conn, prepare *mysql.PrepareData, callback func(*sqltypes.Result) error) error {
-	return h.run(ctx, func(ctx context.Context) error { return h.inner.ComStmtExecute(ctx, c, prepare, callback) })
+	return h.run(ctx, prepare.PrepareStmt, func(ctx context.Context) error { return h.inner.ComStmtExecute(ctx, c, prepare, callback) })
 }
 
 // WarningCount implements mysql.Handler.
@@ -132,7 +133,7 @@ func (h *handler) WarningCount(c *mysql.Conn) uint16 { return h.inner.WarningCou
 
 // ComResetConnection implements mysql.Handler.
 func (h *handler) ComResetConnection(c *mysql.Conn) error {
-	return h.run(context.Background(), func(context.Context) error { return h.inner.ComResetConnection(c) })
+	return h.run(context.Background(), "", func(context.Context) error { return h.inner.ComResetConnection(c) })
 }
 
 // ParserOptionsForConnection implements mysql.Handler.
@@ -141,8 +142,8 @@ func (h *handler) ParserOptionsForConnection(c *mysql.Conn) (sqlparser.ParserOpt
 }
 
 // run calls f for one statement. A panic in it becomes an error whose stack only the log sees.
-func (h *handler) run(ctx context.Context, f func(context.Context) error) (err error) {
-	ctx, cancel := context.WithTimeoutCause(withStatement(ctx, nil), h.timeout,
+func (h *handler) run(ctx context.Context, query string, f func(context.Context) error) (err error) {
+	ctx, cancel := context.WithTimeoutCause(withStatement(ctx, strings.TrimSpace(query), nil), h.timeout,
 		mysqlError(errQueryTimeout, "Query execution was interrupted, maximum statement execution time exceeded"))
 	defer cancel()
 	ctx, interrupt := context.WithCancelCause(ctx)

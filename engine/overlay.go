@@ -14,17 +14,21 @@ const streamPrefix = "stream:"
 // statement is what one statement carries in its context: the relations that stand in for names, and the snapshots
 // that it has read, so that a table named twice is read at one version. It is safe for concurrent use.
 type statement struct {
+	text    string                     // as the client sent it, with what follows
 	overlay map[string]tables.Relation // placeholder or "db.table", in lower case
 
-	mu     sync.Mutex
-	pinned map[string]*tables.Snapshot // by "db.table" in lower case; nothing slow happens under mu
+	mu      sync.Mutex
+	pinned  map[string]*tables.Snapshot // by "db.table" in lower case; nothing slow happens under mu
+	missing map[string]string           // lower-case name of a table that was not found -> its database
 }
 
 type statementKey struct{}
 
-// withStatement returns a context for one statement over the relations of overlay, which may be nil.
-func withStatement(ctx context.Context, overlay map[string]tables.Relation) context.Context {
-	return context.WithValue(ctx, statementKey{}, &statement{overlay: overlay, pinned: map[string]*tables.Snapshot{}})
+// withStatement returns a context for the statement text over the relations of overlay, which may be nil.
+func withStatement(ctx context.Context, text string, overlay map[string]tables.Relation) context.Context {
+	return context.WithValue(ctx, statementKey{}, &statement{
+		text: text, overlay: overlay, pinned: map[string]*tables.Snapshot{}, missing: map[string]string{},
+	})
 }
 
 // statementOf returns what withStatement put into ctx, or nil.
@@ -60,6 +64,34 @@ func (s *statement) pin(t *tables.Table) *tables.Snapshot {
 	snapshot := t.Snapshot()
 	s.pinned[key] = snapshot
 	return snapshot
+}
+
+// lacks notes that database has no table of that name.
+func (s *statement) lacks(database, name string) {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.missing[strings.ToLower(name)] = database
+}
+
+// qualify returns name with the database in which it was not found.
+func (s *statement) qualify(name string) string {
+	if s == nil {
+		return name
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if database, ok := s.missing[strings.ToLower(name)]; ok {
+		return database + "." + name
+	}
+	return name
+}
+
+// drops reports whether the statement is a DROP, for which MySQL has errors of its own.
+func (s *statement) drops() bool {
+	return s != nil && len(s.text) > len("drop") && strings.EqualFold(s.text[:len("drop")], "drop")
 }
 
 // drop forgets the snapshot of a table that the statement has changed or removed.

@@ -131,7 +131,7 @@ func refused(err error) sqlparser.Statement {
 }
 
 // vitessPosition finds the offset that the MySQL parser states in its errors.
-var vitessPosition = regexp.MustCompile(`position (\d+)`)
+var vitessPosition = regexp.MustCompile(`position (\d+)(?: near '(.*?)')?`)
 
 // syntaxError restates an error of the MySQL parser with the text at which it stopped and its line.
 func syntaxError(query string, err error) error {
@@ -141,10 +141,8 @@ func syntaxError(query string, err error) error {
 		if at > len(query) {
 			at = len(query)
 		}
-		start := at
-		for start > 0 && !strings.ContainsRune(" \t\r\n(),;", rune(query[start-1])) {
-			start--
-		}
+		// The position is behind the word that did not fit, which the message repeats in lower case.
+		start := max(strings.LastIndex(strings.ToLower(query[:at]), strings.ToLower(match[2])), 0)
 		line += strings.Count(query[:start], "\n")
 		near = firstLine(query[start:])
 	}

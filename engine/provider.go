@@ -33,8 +33,8 @@ type provider struct {
 }
 
 var (
-	_ sql.MutableDatabaseProvider = (*provider)(nil)
-	_ sql.FunctionProvider        = (*provider)(nil)
+	_ sql.CollatedDatabaseProvider = (*provider)(nil)
+	_ sql.FunctionProvider         = (*provider)(nil)
 )
 
 // AllDatabases implements sql.DatabaseProvider.
@@ -73,6 +73,12 @@ func (p *provider) CreateDatabase(ctx *sql.Context, name string) error {
 	return edge(p.store.CreateDatabase(name))
 }
 
+// CreateCollatedDatabase implements sql.CollatedDatabaseProvider. Text is compared by code point in every database;
+// go-mysql-server warns of that when a statement names a collation.
+func (p *provider) CreateCollatedDatabase(ctx *sql.Context, name string, _ sql.CollationID) error {
+	return p.CreateDatabase(ctx, name)
+}
+
 // DropDatabase implements sql.MutableDatabaseProvider. A database that a flow writes or reads stays: dropping it would
 // leave flows without their tables.
 func (p *provider) DropDatabase(ctx *sql.Context, name string) error {
@@ -106,4 +112,16 @@ func (p *provider) Function(_ *sql.Context, name string) (sql.Function, bool) {
 		return sql.Function1{Name: "load_file", Fn: newNoFile}, true
 	}
 	return nil, false
+}
+
+// storeDatabase returns the directory of the store called name.
+func (p *provider) storeDatabase(name string) (*storeDatabase, error) {
+	d, err := p.Database(nil, name)
+	if err != nil {
+		return nil, err
+	}
+	if s, ok := d.(*storeDatabase); ok {
+		return s, nil
+	}
+	return nil, mysqlError(errAccessDenied, "Tables cannot be created in database '%s'", name)
 }

@@ -20,7 +20,7 @@ var (
 // query runs one SELECT over the relations of q and returns its rows in batches; it is a queries.QueryFunc. Names that
 // q.Tables does not hold are read from the store, each at one version.
 func (e *sqlEngine) query(ctx context.Context, q queries.Query) (queries.Result, error) {
-	ctx, cancel := context.WithCancel(withStatement(ctx, q.Tables))
+	ctx, cancel := context.WithCancel(withStatement(ctx, q.SQL, q.Tables))
 	result, err := e.start(ctx, q)
 	if err != nil {
 		cancel()
@@ -50,7 +50,7 @@ func (e *sqlEngine) start(ctx context.Context, q queries.Query) (result *rowRead
 
 // describe binds one SELECT without running it and returns its columns; it is a queries.DescribeFunc.
 func (e *sqlEngine) describe(ctx context.Context, q queries.Query) (tables.Schema, error) {
-	ctx = withStatement(ctx, q.Tables)
+	ctx = withStatement(ctx, q.SQL, q.Tables)
 	schema, err := e.bind(ctx, q)
 	if err != nil {
 		return nil, restate(ctx, e.log, err)

@@ -76,7 +76,7 @@ func (e *sqlEngine) close() error {
 
 // exec runs one statement of the system's own, such as the plain statements of a pipeline file, and drops its rows.
 func (e *sqlEngine) exec(ctx context.Context, database, statement string) error {
-	ctx = withStatement(ctx, nil)
+	ctx = withStatement(ctx, statement, nil)
 	if err := e.drain(ctx, database, statement); err != nil {
 		return restate(ctx, e.log, err)
 	}

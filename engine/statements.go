@@ -86,12 +86,6 @@ func (p *parser) inject(statement ddl.Statement) sqlparser.Statement {
 	}
 }
 
-// replace returns what runs instead of statement, mostly itself: SHOW CREATE TABLE of a flow's table prints the
-// statement of the flow.
-func (p *parser) replace(statement sqlparser.Statement) sqlparser.Statement {
-	return statement
-}
-
 // propertyStatement is the property of a flow's table that holds the statement that made it.
 const propertyStatement = "smelt.statement"
 

@@ -60,9 +60,10 @@ func (t *relationTable) Collation() sql.CollationID { return sql.Collation_Defau
 // Comment implements sql.CommentedTable.
 func (t *relationTable) Comment() string { return t.comment }
 
-// PrimaryKeySchema implements sql.PrimaryKeyTable: tables have no key.
+// PrimaryKeySchema implements sql.PrimaryKeyTable. There is no key, but go-mysql-server finds the columns of a projected
+// table by their place in this schema, which must therefore be the whole one.
 func (t *relationTable) PrimaryKeySchema(*sql.Context) sql.PrimaryKeySchema {
-	return sql.NewPrimaryKeySchema(t.schema)
+	return sql.NewPrimaryKeySchema(t.all)
 }
 
 // DataLength implements sql.StatisticsTable.

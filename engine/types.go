@@ -82,7 +82,7 @@ func columnType(t sql.Type) (tables.Type, error) {
 	}
 	kind, ok := wireKinds[t.Type()]
 	if !ok {
-		return tables.Type{}, fmt.Errorf("store values of type %s: no column type holds them", t.String())
+		return tables.Type{}, notYet("columns of type " + t.String())
 	}
 	if kind == tables.Decimal {
 		return tables.Type{Kind: kind, Precision: 20}, nil // BIGINT UNSIGNED

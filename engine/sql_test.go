@@ -1,0 +1,230 @@
+package engine
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+	"github.com/go-sql-driver/mysql"
+	"github.com/stretchr/testify/require"
+
+	"smelt/functions"
+	"smelt/models"
+	"smelt/queries"
+	"smelt/queries/ddl"
+	"smelt/tables"
+)
+
+// closeLimit bounds the orderly stop of a test's server; it only passes when something hangs.
+const closeLimit = 20 * time.Second
+
+// testSQL is a SQL engine over an empty store, with a listener and a client.
+type testSQL struct {
+	*sqlEngine
+	store  *tables.Store
+	server *Server
+	db     *sql.DB
+	flows  *fakeFlows
+	log    *strings.Builder
+}
+
+// startSQL starts one; change may alter both configurations before.
+func startSQL(t *testing.T, change func(*sqlConfig, *listenConfig)) *testSQL {
+	t.Helper()
+	store, err := tables.Open(t.TempDir(), tables.Options{})
+	require.NoError(t, err)
+	registry := models.Open(models.Config{})
+	s := &testSQL{store: store, flows: &fakeFlows{store: store}, log: &strings.Builder{}}
+	cfg := sqlConfig{
+		Store: store, Functions: functions.New(registry), Flows: s.flows,
+		System: map[string]systemTable{"streams": smallRelation},
+		Logger: slog.New(slog.NewTextHandler(s.log, nil)),
+	}
+	lc := listenConfig{Address: "127.0.0.1:0"}
+	if change != nil {
+		change(&cfg, &lc)
+	}
+	s.sqlEngine, err = newSQL(cfg)
+	require.NoError(t, err)
+	s.server, err = s.listen(t.Context(), lc)
+	require.NoError(t, err)
+	s.server.Serve()
+	s.db = s.open(t, lc.User, lc.Password, "")
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
+		defer cancel()
+		require.NoError(t, s.server.Close(ctx))
+		require.NoError(t, s.server.Close(ctx), "closing twice")
+		require.NoError(t, registry.Close())
+		require.NoError(t, store.Close())
+	})
+	return s
+}
+
+// open connects a client; options are those of the driver's data source name.
+func (s *testSQL) open(t *testing.T, user, password, options string) *sql.DB {
+	t.Helper()
+	if user == "" {
+		user = "anybody"
+	}
+	db, err := sql.Open("mysql", fmt.Sprintf("%s:%s@tcp(%s)/?%s", user, password, s.server.Address(), options))
+	require.NoError(t, err)
+	db.SetMaxOpenConns(1) // so that USE and SET last
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	return db
+}
+
+func (s *testSQL) must(t *testing.T, statements ...string) {
+	t.Helper()
+	for _, statement := range statements {
+		_, err := s.db.ExecContext(t.Context(), statement)
+		require.NoError(t, err, statement)
+	}
+}
+
+func smallRelation(context.Context) (tables.Relation, error) {
+	b := tables.NewBatch(tables.Schema{
+		{Name: "table", Type: tables.Type{Kind: tables.String}, Comment: "name of the flow"},
+		{Name: "rows", Type: tables.Type{Kind: tables.Long}},
+	}, 1)
+	b.Columns[0].AppendString("silver")
+	b.Columns[1].AppendInt(3)
+	b.Len = 1
+	return tables.FromBatches(b.Schema, b), nil
+}
+
+// fakeFlows keeps the statements as a graph would: a table per flow, never filled.
+type fakeFlows struct {
+	store *tables.Store
+	list  []queries.Status
+	calls []string
+}
+
+func (f *fakeFlows) Create(ctx context.Context, c *ddl.Create, database, _ string) (bool, error) {
+	f.calls = append(f.calls, "create "+database+"."+c.Name)
+	kind := "materialized_view"
+	if c.Kind == ddl.StreamingTable {
+		kind = "streaming_table"
+	}
+	_, err := f.store.Create(ctx, database, c.Name, tables.Definition{
+		Schema:     tables.Schema{{Name: "a", Type: tables.Type{Kind: tables.Long}}},
+		Properties: map[string]string{"smelt.kind": kind, "smelt.statement": c.Text},
+	})
+	if errors.Is(err, tables.ErrExists) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (f *fakeFlows) Refresh(_ context.Context, database, name string, full bool) error {
+	f.calls = append(f.calls, fmt.Sprintf("refresh %s.%s full=%t", database, name, full))
+	return nil
+}
+
+func (f *fakeFlows) Drop(ctx context.Context, database, name string, _ ddl.Kind, _ bool) error {
+	return f.store.Drop(ctx, database, name)
+}
+
+func (f *fakeFlows) Flows() []queries.Status { return f.list }
+
+// TestSQLScripts runs the scripts in testdata: `sql` runs a statement and prints its rows, `types` its columns and
+// their MySQL types, `calls` what the flows were told.
+func TestSQLScripts(t *testing.T) {
+	datadriven.Walk(t, "testdata/sql", func(t *testing.T, path string) {
+		s := startSQL(t, nil)
+		multi := s.open(t, "", "", "multiStatements=true&interpolateParams=true")
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			db := s.db
+			if d.HasArg("multi") {
+				db = multi
+			}
+			switch d.Cmd {
+			case "sql":
+				return runStatement(t.Context(), db, d.Input, false)
+			case "types":
+				return runStatement(t.Context(), db, d.Input, true)
+			case "calls":
+				calls := strings.Join(s.flows.calls, "\n")
+				s.flows.calls = nil
+				return calls
+			}
+			d.Fatalf(t, "unknown command %s", d.Cmd)
+			return ""
+		})
+		require.NotContains(t, s.log.String(), "panic")
+	})
+}
+
+// runStatement runs one statement and prints what a client would see.
+func runStatement(ctx context.Context, db *sql.DB, statement string, types bool) string {
+	rows, err := db.QueryContext(ctx, statement)
+	if err != nil {
+		return printError(err)
+	}
+	defer rows.Close()
+	var out strings.Builder
+	for {
+		if err := printRows(&out, rows, types); err != nil {
+			return printError(err)
+		}
+		if !rows.NextResultSet() {
+			break
+		}
+		out.WriteString("--\n")
+	}
+	if err := rows.Err(); err != nil {
+		return printError(err)
+	}
+	if out.Len() == 0 {
+		return "ok"
+	}
+	return out.String()
+}
+
+func printRows(out *strings.Builder, rows *sql.Rows, types bool) error {
+	columns, err := rows.ColumnTypes()
+	if err != nil {
+		return err
+	}
+	if len(columns) == 0 {
+		return rows.Err()
+	}
+	values := make([]any, len(columns))
+	for i, c := range columns {
+		name := c.Name()
+		if types {
+			name += " " + c.DatabaseTypeName()
+		}
+		out.WriteString(strings.Repeat(" | ", min(i, 1)) + name)
+		values[i] = new(sql.NullString)
+	}
+	out.WriteString("\n")
+	for rows.Next() {
+		if err := rows.Scan(values...); err != nil {
+			return err
+		}
+		for i, v := range values {
+			text := v.(*sql.NullString)
+			if !text.Valid {
+				text.String = "NULL"
+			}
+			out.WriteString(strings.Repeat(" | ", min(i, 1)) + text.String)
+		}
+		out.WriteString("\n")
+	}
+	return rows.Err()
+}
+
+func printError(err error) string {
+	var my *mysql.MySQLError
+	if errors.As(err, &my) {
+		return fmt.Sprintf("ERROR %d (%s): %s", my.Number, my.SQLState[:], my.Message)
+	}
+	return "ERROR: " + err.Error()
+}
