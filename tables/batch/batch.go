@@ -1,8 +1,6 @@
-// Package tables turns batches of rows into versions on disk: it owns the columnar Batch, the only form in which rows
-// travel between smelt's packages, and the Store, a directory of Delta Lake tables (reader 1, writer 2) that any other
-// engine may read at any time. Times are UTC microseconds, sizes are bytes. See DESIGN.md for the order of file
-// operations and the invariants.
-package tables
+// Package batch is the columnar form in which rows travel between smelt's packages: a Schema, and a Batch with one typed
+// slice a column. Package tables re-exports all of it under its own name; only its parts import this one directly.
+package batch
 
 import "math/big"
 
@@ -34,8 +32,8 @@ type Int128 struct {
 // Null reports whether value i is null.
 func (c *Column) Null(i int) bool { return c.Valid != nil && !c.Valid[i] }
 
-// NewBatch returns an empty batch of the schema with room for rows.
-func NewBatch(schema Schema, rows int) *Batch {
+// New returns an empty batch of the schema with room for rows.
+func New(schema Schema, rows int) *Batch {
 	b := &Batch{Schema: schema, Columns: make([]Column, len(schema))}
 	for i, f := range schema {
 		b.Columns[i].grow(f.Type.Kind, rows)
@@ -131,4 +129,43 @@ func Int128FromBig(b *big.Int) (v Int128, ok bool) {
 	lo := new(big.Int).And(b, new(big.Int).SetUint64(^uint64(0)))
 	hi := new(big.Int).Rsh(b, 64)
 	return Int128{Hi: hi.Int64(), Lo: lo.Uint64()}, true
+}
+
+// Append appends the rows of other, which must have the same schema.
+func (b *Batch) Append(other *Batch) {
+	for i := range b.Columns {
+		b.Columns[i].extend(&other.Columns[i], b.Schema[i].Type.Kind, b.Len, other.Len)
+	}
+	b.Len += other.Len
+}
+
+// extend appends n values of other to a column of had values.
+func (c *Column) extend(other *Column, k Kind, had, n int) {
+	if c.Valid != nil || other.Valid != nil {
+		if c.Valid == nil {
+			c.Valid = make([]bool, had, had+n)
+			for i := range c.Valid {
+				c.Valid[i] = true
+			}
+		}
+		if other.Valid != nil {
+			c.Valid = append(c.Valid, other.Valid...)
+		} else {
+			for range n {
+				c.Valid = append(c.Valid, true)
+			}
+		}
+	}
+	switch k {
+	case Boolean:
+		c.Bools = append(c.Bools, other.Bools...)
+	case Float, Double:
+		c.Floats = append(c.Floats, other.Floats...)
+	case String, Binary, JSON:
+		c.Strings = append(c.Strings, other.Strings...)
+	case Decimal:
+		c.Decimals = append(c.Decimals, other.Decimals...)
+	default:
+		c.Ints = append(c.Ints, other.Ints...)
+	}
 }

@@ -1,4 +1,4 @@
-package tables
+package batch
 
 import (
 	"fmt"
@@ -29,6 +29,38 @@ type Type struct {
 	Kind      Kind
 	Precision int
 	Scale     int
+}
+
+// String returns the Delta name of the type, such as long or decimal(10,2).
+func (t Type) String() string {
+	switch t.Kind {
+	case Boolean:
+		return "boolean"
+	case Byte:
+		return "byte"
+	case Short:
+		return "short"
+	case Integer:
+		return "integer"
+	case Long:
+		return "long"
+	case Float:
+		return "float"
+	case Double:
+		return "double"
+	case Decimal:
+		return fmt.Sprintf("decimal(%d,%d)", t.Precision, t.Scale)
+	case String, JSON:
+		return "string"
+	case Binary:
+		return "binary"
+	case Date:
+		return "date"
+	case Timestamp:
+		return "timestamp"
+	default:
+		return fmt.Sprintf("unknown kind %d", t.Kind)
+	}
 }
 
 // Field is one column of a Schema. Every field is nullable: the readers and writers of a Delta table differ in how they

@@ -1,0 +1,222 @@
+package delta
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"smelt/tables/vfs"
+)
+
+// ErrConflict is returned by Commit when the version exists already: somebody else committed first.
+var ErrConflict = errors.New("version exists already")
+
+// ErrCorrupt marks a log that cannot be replayed: a torn or empty commit, or a missing one.
+var ErrCorrupt = errors.New("damaged transaction log")
+
+// ErrUnsupported marks a table that needs more of a reader or writer than this package has.
+var ErrUnsupported = errors.New("unsupported Delta table")
+
+// LogDir is the name of the log directory inside a table.
+const LogDir = "_delta_log"
+
+var commitName = regexp.MustCompile(`^(\d{20})\.json$`)
+
+// Log is the transaction log of the table in a directory.
+type Log struct {
+	fs  vfs.FS
+	dir string // the log directory
+}
+
+// NewLog returns the log of the table in tableDir. Nothing is read or made.
+func NewLog(fsys vfs.FS, tableDir string) *Log {
+	return &Log{fs: fsys, dir: filepath.Join(tableDir, LogDir)}
+}
+
+// Create makes the log directory durable.
+func (l *Log) Create() error {
+	if err := l.fs.MkdirAll(l.dir); err != nil {
+		return fmt.Errorf("make log directory: %w", err)
+	}
+	// The table directory holds the name of the log directory, its parent that of the table.
+	for _, d := range []string{filepath.Dir(l.dir), filepath.Dir(filepath.Dir(l.dir))} {
+		if err := l.fs.SyncDir(d); err != nil {
+			return fmt.Errorf("sync directory %s: %w", d, err)
+		}
+	}
+	return nil
+}
+
+func (l *Log) path(version int64) string {
+	return filepath.Join(l.dir, fmt.Sprintf("%020d.json", version))
+}
+
+// Versions lists the commits present, in order. A gap, or a log that does not begin at 0, is ErrCorrupt.
+func (l *Log) Versions() ([]int64, error) {
+	entries, err := l.fs.List(l.dir)
+	if err != nil {
+		return nil, fmt.Errorf("list log: %w", err)
+	}
+	var versions []int64
+	for _, e := range entries {
+		m := commitName.FindStringSubmatch(e.Name)
+		if m == nil {
+			continue
+		}
+		v, err := strconv.ParseInt(m[1], 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("read commit name %q: %w", e.Name, err)
+		}
+		if want := int64(len(versions)); v != want {
+			return nil, fmt.Errorf("%w: %s: commit %d is missing", ErrCorrupt, l.dir, want)
+		}
+		versions = append(versions, v)
+	}
+	return versions, nil
+}
+
+// Read returns the actions of one commit. A zero-length or torn file is ErrCorrupt and named, never read as empty.
+func (l *Log) Read(version int64) ([]Action, error) {
+	path := l.path(version)
+	text, err := l.fs.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read commit %d: %w", version, err)
+	}
+	if len(bytes.TrimSpace(text)) == 0 {
+		return nil, fmt.Errorf("%w: %s has no content", ErrCorrupt, path)
+	}
+	var actions []Action
+	for n, line := range bytes.Split(text, []byte("\n")) {
+		if len(bytes.TrimSpace(line)) == 0 {
+			continue
+		}
+		var a Action
+		if err := json.Unmarshal(line, &a); err != nil {
+			return nil, fmt.Errorf("%w: %s line %d: %w", ErrCorrupt, path, n+1, err)
+		}
+		actions = append(actions, a)
+	}
+	return actions, nil
+}
+
+// Commit makes the actions version n of the table, durable and visible at once: temporary file, sync, link to the final
+// name, sync of the directory. ErrConflict means that nothing was written. After any other error the outcome may be
+// unknown; Commit then reads the version back and reports success if it is this commit.
+func (l *Log) Commit(version int64, actions []Action) error {
+	id := uuid.NewString()
+	text, err := encode(actions, id)
+	if err != nil {
+		return err
+	}
+	final := l.path(version)
+	tmp := filepath.Join(l.dir, fmt.Sprintf(".%s.%s.tmp", filepath.Base(final), id))
+	if err := l.writeTemp(tmp, text); err != nil {
+		return errors.Join(fmt.Errorf("write commit %d: %w", version, err), ignoreMissing(l.fs.Remove(tmp)))
+	}
+	if err := l.fs.Link(tmp, final); err != nil {
+		if errors.Is(err, fs.ErrExist) && !l.isOurs(version, id) {
+			return errors.Join(fmt.Errorf("commit %d: %w", version, ErrConflict), ignoreMissing(l.fs.Remove(tmp)))
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			return errors.Join(fmt.Errorf("link commit %d: %w", version, err), ignoreMissing(l.fs.Remove(tmp)))
+		}
+	}
+	// From here on the commit stands: a left-over temporary name is swept at the next start.
+	removeErr := l.fs.Remove(tmp)
+	if err := l.fs.SyncDir(l.dir); err != nil {
+		return fmt.Errorf("sync log after commit %d: %w", version, err)
+	}
+	return ignoreMissing(removeErr)
+}
+
+func (l *Log) writeTemp(tmp string, text []byte) error {
+	f, err := l.fs.Create(tmp)
+	if err != nil {
+		return err
+	}
+	if _, err := f.Write(text); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	if err := f.Sync(); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	return f.Close()
+}
+
+// isOurs reports whether the version on disk is the commit with this id.
+func (l *Log) isOurs(version int64, id string) bool {
+	actions, err := l.Read(version)
+	if err != nil {
+		return false
+	}
+	for _, a := range actions {
+		if a.CommitInfo != nil && a.CommitInfo.TxnID == id {
+			return true
+		}
+	}
+	return false
+}
+
+// Exists reports whether a version is on disk; used to find out how an interrupted commit ended.
+func (l *Log) Exists(version int64) (bool, error) {
+	_, err := l.fs.ReadFile(l.path(version))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for commit %d: %w", version, err)
+	}
+	return true, nil
+}
+
+// Sweep removes temporary files that a crash left behind.
+func (l *Log) Sweep() error {
+	entries, err := l.fs.List(l.dir)
+	if err != nil {
+		return fmt.Errorf("list log: %w", err)
+	}
+	for _, e := range entries {
+		if e.Name[0] == '.' && filepath.Ext(e.Name) == ".tmp" {
+			if err := ignoreMissing(l.fs.Remove(filepath.Join(l.dir, e.Name))); err != nil {
+				return fmt.Errorf("sweep log: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// encode writes one action a line and stamps the id into the commitInfo, so that a commit can be recognised on disk.
+func encode(actions []Action, id string) ([]byte, error) {
+	var text bytes.Buffer
+	out := json.NewEncoder(&text)
+	out.SetEscapeHTML(false)
+	for _, a := range actions {
+		if a.CommitInfo != nil {
+			stamped := *a.CommitInfo
+			stamped.TxnID = id
+			if stamped.Timestamp == 0 {
+				stamped.Timestamp = time.Now().UnixMilli()
+			}
+			a.CommitInfo = &stamped
+		}
+		if err := out.Encode(a); err != nil {
+			return nil, fmt.Errorf("encode action: %w", err)
+		}
+	}
+	return text.Bytes(), nil
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}

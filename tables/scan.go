@@ -1,0 +1,156 @@
+package tables
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"path/filepath"
+	"sync"
+
+	"smelt/tables/delta"
+	"smelt/tables/parquet"
+	"smelt/tables/vfs"
+)
+
+// aheadBatches is how many decoded batches may wait for the consumer of one scan: decoding goes on while the consumer
+// works, and memory stays at a few batches whatever the size of the table.
+const aheadBatches = 4
+
+// scanFiles reads the columns of the data files in order.
+func scanFiles(ctx context.Context, t *Table, schema Schema, columns []string, files []delta.Add) (Reader, error) {
+	chosen := schema
+	if columns != nil {
+		var err error
+		if chosen, err = schema.Select(columns); err != nil {
+			return nil, fmt.Errorf("scan %s.%s: %w", t.db, t.name, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	r := &fileScan{cancel: cancel, out: make(chan decoded, aheadBatches)}
+	r.done.Add(1)
+	go func() {
+		defer r.done.Done()
+		defer close(r.out)
+		defer func() { r.stopped = ctx.Err() }()
+		for _, f := range files {
+			if err := readFile(ctx, t.store.fs, t.dir, f, chosen, r.out); err != nil {
+				send(ctx, r.out, decoded{err: fmt.Errorf("scan %s.%s: file %s: %w", t.db, t.name, f.Path, err)})
+				return
+			}
+		}
+	}()
+	return r, nil
+}
+
+type decoded struct {
+	batch *Batch
+	err   error
+}
+
+// fileScan hands over what its goroutine decodes.
+type fileScan struct {
+	cancel  context.CancelFunc
+	out     chan decoded
+	stopped error // why the scan ended early; set before out is closed
+	done    sync.WaitGroup
+}
+
+// Next implements Reader.
+func (r *fileScan) Next(ctx context.Context) (*Batch, error) {
+	select {
+	case d, ok := <-r.out:
+		if !ok && r.stopped != nil {
+			return nil, r.stopped
+		}
+		if !ok {
+			return nil, io.EOF
+		}
+		return d.batch, d.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// Close implements Reader. It waits for the decoding goroutine.
+func (r *fileScan) Close() error {
+	r.cancel()
+	r.done.Wait()
+	return nil
+}
+
+func send(ctx context.Context, out chan<- decoded, d decoded) bool {
+	select {
+	case out <- d:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// readFile decodes one data file and checks it against what the log says of it.
+func readFile(ctx context.Context, fsys vfs.FS, dir string, add delta.Add, schema Schema, out chan<- decoded) error {
+	want, err := numRecords(add)
+	if err != nil {
+		return err
+	}
+	if len(schema) == 0 {
+		return sendEmpty(ctx, want, out)
+	}
+	name, err := url.PathUnescape(add.Path)
+	if err != nil {
+		return fmt.Errorf("decode path: %w", err)
+	}
+	f, err := fsys.Open(filepath.Join(dir, name))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return err
+	}
+	if size != add.Size {
+		return fmt.Errorf("damaged data file: %d bytes, the log says %d", size, add.Size)
+	}
+	r, err := parquet.NewReader(f, size, schema)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if r.Rows() != want {
+		return fmt.Errorf("damaged data file: %d rows, the log says %d", r.Rows(), want)
+	}
+	var got int64
+	for {
+		b, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		got += int64(b.Len)
+		if !send(ctx, out, decoded{batch: b}) {
+			return ctx.Err()
+		}
+	}
+	if got != want {
+		return fmt.Errorf("damaged data file: %d rows read, the log says %d", got, want)
+	}
+	return nil
+}
+
+// sendEmpty yields rows without columns: a COUNT(*) needs no file.
+func sendEmpty(ctx context.Context, rows int64, out chan<- decoded) error {
+	const most = 1 << 16
+	for rows > 0 {
+		n := min(rows, most)
+		if !send(ctx, out, decoded{batch: &Batch{Schema: Schema{}, Len: int(n)}}) {
+			return ctx.Err()
+		}
+		rows -= n
+	}
+	return nil
+}

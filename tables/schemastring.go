@@ -1,0 +1,113 @@
+package tables
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// jsonMark is the field metadata that tells a JSON column from other strings.
+const jsonMark = "smelt.type"
+
+// forbiddenInNames are the characters that Delta refuses in column names (Spark's DELTA_INVALID_CHARACTERS_IN_COLUMN_NAMES).
+const forbiddenInNames = " ,;{}()\n\t="
+
+// structField is one field of Spark's JSON form of a schema.
+type structField struct {
+	Name     string          `json:"name"`
+	Type     json.RawMessage `json:"type"`
+	Nullable bool            `json:"nullable"`
+	Metadata map[string]any  `json:"metadata"`
+}
+
+type structType struct {
+	Type   string        `json:"type"`
+	Fields []structField `json:"fields"`
+}
+
+// checkSchema refuses what a Delta table cannot hold: forbidden characters and names equal but for case.
+func checkSchema(s Schema) error {
+	seen := map[string]string{}
+	for _, f := range s {
+		if f.Name == "" || strings.ContainsAny(f.Name, forbiddenInNames) {
+			return fmt.Errorf("check column %q: a name must not be empty or hold any of %q", f.Name, forbiddenInNames)
+		}
+		lower := strings.ToLower(f.Name)
+		if other, ok := seen[lower]; ok {
+			return fmt.Errorf("check column %q: it differs from column %q in case only", f.Name, other)
+		}
+		seen[lower] = f.Name
+		if f.Type.Kind == Decimal && (f.Type.Precision < 1 || f.Type.Precision > 38 || f.Type.Scale < 0 || f.Type.Scale > f.Type.Precision) {
+			return fmt.Errorf("check column %q: no decimal has precision %d and scale %d", f.Name, f.Type.Precision, f.Type.Scale)
+		}
+	}
+	return nil
+}
+
+// encodeSchema renders the schema as Delta's schemaString.
+func encodeSchema(s Schema) (string, error) {
+	out := structType{Type: "struct", Fields: make([]structField, len(s))}
+	for i, f := range s {
+		metadata := map[string]any{}
+		if f.Comment != "" {
+			metadata["comment"] = f.Comment
+		}
+		if f.Type.Kind == JSON {
+			metadata[jsonMark] = "json"
+		}
+		name, err := json.Marshal(f.Type.String())
+		if err != nil {
+			return "", fmt.Errorf("encode type of column %q: %w", f.Name, err)
+		}
+		out.Fields[i] = structField{Name: f.Name, Type: name, Nullable: true, Metadata: metadata}
+	}
+	text, err := json.Marshal(out)
+	if err != nil {
+		return "", fmt.Errorf("encode schema: %w", err)
+	}
+	return string(text), nil
+}
+
+// decodeSchema reads Delta's schemaString. Nested types are refused by name.
+func decodeSchema(text string) (Schema, error) {
+	if text == "" {
+		return nil, nil
+	}
+	var in structType
+	if err := json.Unmarshal([]byte(text), &in); err != nil {
+		return nil, fmt.Errorf("read schema: %w", err)
+	}
+	schema := make(Schema, len(in.Fields))
+	for i, f := range in.Fields {
+		var name string
+		if err := json.Unmarshal(f.Type, &name); err != nil {
+			return nil, fmt.Errorf("read schema: column %q has the nested type %s, which is not supported", f.Name, f.Type)
+		}
+		t, err := parseType(name)
+		if err != nil {
+			return nil, fmt.Errorf("read schema: column %q: %w", f.Name, err)
+		}
+		if f.Metadata[jsonMark] == "json" {
+			t.Kind = JSON
+		}
+		comment, _ := f.Metadata["comment"].(string)
+		schema[i] = Field{Name: f.Name, Type: t, Comment: comment}
+	}
+	return schema, nil
+}
+
+var kindOf = map[string]Kind{
+	"boolean": Boolean, "byte": Byte, "short": Short, "integer": Integer, "long": Long, "float": Float, "double": Double,
+	"string": String, "binary": Binary, "date": Date, "timestamp": Timestamp,
+}
+
+func parseType(name string) (Type, error) {
+	if kind, ok := kindOf[name]; ok {
+		return Type{Kind: kind}, nil
+	}
+	t := Type{Kind: Decimal}
+	if n, err := fmt.Sscanf(name, "decimal(%d,%d)", &t.Precision, &t.Scale); err == nil && n == 2 {
+		return t, nil
+	}
+	return Type{}, fmt.Errorf("type %q is not supported", name)
+}

@@ -1,0 +1,321 @@
+package tables
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/google/uuid"
+
+	"smelt/tables/delta"
+	"smelt/tables/vfs"
+)
+
+// Errors of a Store; wrapped, with the name.
+var (
+	// ErrNotFound is returned when a database, table or view of that name does not exist.
+	ErrNotFound = errors.New("not found")
+	// ErrExists is returned when a database, table or view of that name exists already.
+	ErrExists = errors.New("exists already")
+	// ErrLocked is returned by Open when another process holds the directory.
+	ErrLocked = vfs.ErrLocked
+)
+
+// DefaultDatabase is made by Open; pipelines live in it unless they say otherwise.
+const DefaultDatabase = "live"
+
+const (
+	lockName    = "_lock"
+	trashPrefix = "_dropped-"
+)
+
+// nameRule keeps names of databases and tables usable as directory names on every system. A leading underscore is
+// ours, a leading dot is hidden.
+var nameRule = regexp.MustCompile(`^[\p{L}\p{N}$-][\p{L}\p{N}$_ -]{0,63}$`)
+
+// Options of a Store; the zero value is the machine's file system and no log.
+type Options struct {
+	FS     vfs.FS       // nil means that of the operating system
+	Logger *slog.Logger // nil discards
+}
+
+// Store is a directory of databases, each a directory of tables. One process at a time may open it. All methods are
+// safe for concurrent use.
+type Store struct {
+	dir  string
+	fs   vfs.FS
+	log  *slog.Logger
+	lock io.Closer
+
+	mu        sync.RWMutex // guards what follows; never held during a commit
+	closed    bool
+	databases map[string]*database // by lower-case name
+}
+
+type database struct {
+	name   string
+	tables map[string]*Table // by lower-case name
+	views  map[string]View   // by lower-case name
+}
+
+// Open opens the directory, making it when missing, takes its lock and reads the log of every table. ErrLocked names
+// the directory when another process has it. A table that cannot be read is an error that names it.
+func Open(dir string, o Options) (*Store, error) {
+	s := &Store{dir: dir, fs: o.FS, log: o.Logger, databases: map[string]*database{}}
+	if s.fs == nil {
+		s.fs = vfs.OS()
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if err := s.fs.MkdirAll(dir); err != nil {
+		return nil, fmt.Errorf("make data directory %s: %w", dir, err)
+	}
+	lock, err := s.fs.Lock(filepath.Join(dir, lockName))
+	if err != nil {
+		return nil, fmt.Errorf("open data directory %s: %w", dir, err)
+	}
+	s.lock = lock
+	if err := s.load(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *Store) load() error {
+	entries, err := s.fs.List(s.dir)
+	if err != nil {
+		return fmt.Errorf("list data directory: %w", err)
+	}
+	for _, e := range entries {
+		if !e.Dir || !nameRule.MatchString(e.Name) {
+			continue
+		}
+		if err := s.loadDatabase(e.Name); err != nil {
+			return fmt.Errorf("open database %s: %w", e.Name, err)
+		}
+	}
+	if _, ok := s.databases[DefaultDatabase]; !ok {
+		return s.CreateDatabase(DefaultDatabase)
+	}
+	return nil
+}
+
+func (s *Store) loadDatabase(name string) error {
+	db := &database{name: name, tables: map[string]*Table{}, views: map[string]View{}}
+	dir := filepath.Join(s.dir, name)
+	entries, err := s.fs.List(dir)
+	if err != nil {
+		return fmt.Errorf("list %s: %w", dir, err)
+	}
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name)
+		switch {
+		case strings.HasPrefix(e.Name, trashPrefix):
+			// A drop that a crash cut short: the table was gone when it was renamed.
+			if err := s.fs.RemoveAll(path); err != nil {
+				return fmt.Errorf("remove dropped table: %w", err)
+			}
+		case e.Name == viewDir:
+			if err := s.loadViews(db, path); err != nil {
+				return err
+			}
+		case e.Dir && nameRule.MatchString(e.Name):
+			t, err := openTable(s, name, e.Name, path)
+			if errors.Is(err, errNoTable) {
+				continue
+			}
+			if err != nil {
+				return fmt.Errorf("open table %s: %w", e.Name, err)
+			}
+			db.tables[strings.ToLower(e.Name)] = t
+		}
+	}
+	s.databases[strings.ToLower(name)] = db
+	return nil
+}
+
+// Close gives the directory back. Commits in flight fail. It may be called more than once.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	if err := s.lock.Close(); err != nil {
+		return fmt.Errorf("unlock data directory: %w", err)
+	}
+	return nil
+}
+
+// Databases returns the names of the databases, sorted.
+func (s *Store) Databases() []string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	names := make([]string, 0, len(s.databases))
+	for _, db := range s.databases {
+		names = append(names, db.name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// CreateDatabase makes an empty database. ErrExists if there is one.
+func (s *Store) CreateDatabase(name string) error {
+	if !nameRule.MatchString(name) {
+		return fmt.Errorf("create database %q: not a usable name", name)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.databases[strings.ToLower(name)]; ok {
+		return fmt.Errorf("database %q: %w", name, ErrExists)
+	}
+	if err := s.fs.MkdirAll(filepath.Join(s.dir, name)); err != nil {
+		return fmt.Errorf("create database %q: %w", name, err)
+	}
+	if err := s.fs.SyncDir(s.dir); err != nil {
+		return fmt.Errorf("create database %q: %w", name, err)
+	}
+	s.databases[strings.ToLower(name)] = &database{name: name, tables: map[string]*Table{}, views: map[string]View{}}
+	return nil
+}
+
+// DropDatabase removes a database with all of its tables and views.
+func (s *Store) DropDatabase(name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	db, ok := s.databases[strings.ToLower(name)]
+	if !ok {
+		return fmt.Errorf("database %q: %w", name, ErrNotFound)
+	}
+	if err := s.trash(filepath.Join(s.dir, db.name), s.dir); err != nil {
+		return fmt.Errorf("drop database %q: %w", name, err)
+	}
+	delete(s.databases, strings.ToLower(name))
+	return nil
+}
+
+// trash renames a directory away, durably, and then deletes it: it is never half there under its own name.
+func (s *Store) trash(path, parent string) error {
+	away := filepath.Join(parent, trashPrefix+uuid.NewString())
+	if err := s.fs.Rename(path, away); err != nil {
+		return err
+	}
+	if err := s.fs.SyncDir(parent); err != nil {
+		return err
+	}
+	return s.fs.RemoveAll(away)
+}
+
+// Tables returns the tables of a database, sorted by name; none for an unknown database.
+func (s *Store) Tables(db string) []*Table {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	d, ok := s.databases[strings.ToLower(db)]
+	if !ok {
+		return nil
+	}
+	list := make([]*Table, 0, len(d.tables))
+	for _, t := range d.tables {
+		list = append(list, t)
+	}
+	slices.SortFunc(list, func(a, b *Table) int { return strings.Compare(a.name, b.name) })
+	return list
+}
+
+// Table returns a table by name, ignoring case, or ErrNotFound.
+func (s *Store) Table(db, name string) (*Table, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if d, ok := s.databases[strings.ToLower(db)]; ok {
+		if t, ok := d.tables[strings.ToLower(name)]; ok {
+			return t, nil
+		}
+	}
+	return nil, fmt.Errorf("table %s.%s: %w", db, name, ErrNotFound)
+}
+
+// Create makes a table; version 0 is durable when it returns. ErrExists if a table or view has the name.
+func (s *Store) Create(ctx context.Context, db, name string, def Definition) (*Table, error) {
+	if !nameRule.MatchString(name) {
+		return nil, fmt.Errorf("create table %q: not a usable name", name)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d, err := s.free(db, name)
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(s.dir, d.name, name)
+	// What a crash left of an earlier create has no version 0: openTable passed it over.
+	if err := s.fs.RemoveAll(path); err != nil {
+		return nil, fmt.Errorf("create table %s.%s: %w", db, name, err)
+	}
+	t := newTable(s, d.name, name, path)
+	if err := t.create(ctx, def); err != nil {
+		return nil, fmt.Errorf("create table %s.%s: %w", db, name, err)
+	}
+	d.tables[strings.ToLower(name)] = t
+	return t, nil
+}
+
+// free returns the database if it has no table or view of that name. The caller holds mu.
+func (s *Store) free(db, name string) (*database, error) {
+	d, ok := s.databases[strings.ToLower(db)]
+	if !ok {
+		return nil, fmt.Errorf("database %q: %w", db, ErrNotFound)
+	}
+	_, table := d.tables[strings.ToLower(name)]
+	_, view := d.views[strings.ToLower(name)]
+	if table || view {
+		return nil, fmt.Errorf("table %s.%s: %w", db, name, ErrExists)
+	}
+	return d, nil
+}
+
+// Drop removes a table: its directory is renamed away first, so that it is never half there. Scans in flight may fail.
+func (s *Store) Drop(_ context.Context, db, name string) error {
+	t, err := s.Table(db, name)
+	if err != nil {
+		return err
+	}
+	t.commitMu.Lock() // waits for a commit in flight, which must not find its directory gone
+	defer t.commitMu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.trash(t.dir, filepath.Dir(t.dir)); err != nil {
+		return fmt.Errorf("drop table %s.%s: %w", db, name, err)
+	}
+	t.mu.Lock()
+	t.dropped = true
+	t.mu.Unlock()
+	delete(s.databases[strings.ToLower(db)].tables, strings.ToLower(name))
+	return nil
+}
+
+// errNoTable is returned by openTable for a directory without a log.
+var errNoTable = errors.New("no Delta table")
+
+func openTable(s *Store, db, name, path string) (*Table, error) {
+	t := newTable(s, db, name, path)
+	versions, err := t.log.Versions()
+	if errors.Is(err, fs.ErrNotExist) || (err == nil && len(versions) == 0) {
+		return nil, errNoTable
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := t.log.Sweep(); err != nil {
+		return nil, err
+	}
+	return t, t.replay(delta.Empty(), versions)
+}
