@@ -50,6 +50,7 @@ var (
 	errNotInsertable      = sqlCode{1471, "HY000"}
 	errFilePrivilege      = sqlCode{1290, "HY000"}
 	errUnknownFunction    = sqlCode{1305, "42000"}
+	errOutOfMemory        = sqlCode{1038, "HY001"}
 	errQueryInterrupted   = sqlCode{1317, "70100"}
 	errWrongObject        = sqlCode{1347, "HY000"}
 	errDataTooLong        = sqlCode{1406, "22001"}

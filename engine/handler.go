@@ -102,13 +102,13 @@ func (h *handler) ComInitDB(c *mysql.Conn, database string) error {
 
 // ComQuery implements mysql.Handler.
 func (h *handler) ComQuery(ctx context.Context, c *mysql.Conn, query string, callback mysql.ResultSpoolFn) error {
-	return h.run(ctx, query, func(ctx context.Context) error { return h.inner.ComQuery(ctx, c, query, callback) })
+	return h.run(ctx, query, func(ctx context.Context) error { return h.inner.ComQuery(ctx, c, query, typed(callback)) })
 }
 
 // ComMultiQuery implements mysql.Handler: it runs the first statement of query and returns the rest.
 func (h *handler) ComMultiQuery(ctx context.Context, c *mysql.Conn, query string, callback mysql.ResultSpoolFn) (rest string, err error) {
 	err = h.run(ctx, query, func(ctx context.Context) (err error) {
-		rest, err = h.inner.ComMultiQuery(ctx, c, query, callback)
+		rest, err = h.inner.ComMultiQuery(ctx, c, query, typed(callback))
 		return err
 	})
 	return rest, err
@@ -120,12 +120,36 @@ func (h *handler) ComPrepare(ctx context.Context, c *mysql.Conn, query string, p
 		fields, err = h.inner.ComPrepare(ctx, c, query, prepare)
 		return err
 	})
-	return fields, err
+	return textAsVarchar(fields), err
 }
 
 // ComStmtExecute implements mysql.Handler.
 func (h *handler) ComStmtExecute(ctx context.Context, c *mysql.Conn, prepare *mysql.PrepareData, callback func(*sqltypes.Result) error) error {
-	return h.run(ctx, prepare.PrepareStmt, func(ctx context.Context) error { return h.inner.ComStmtExecute(ctx, c, prepare, callback) })
+	return h.run(ctx, prepare.PrepareStmt, func(ctx context.Context) error {
+		return h.inner.ComStmtExecute(ctx, c, prepare, func(r *sqltypes.Result) error {
+			r.Fields = textAsVarchar(r.Fields)
+			return callback(r)
+		})
+	})
+}
+
+// typed passes results on with the column types that MySQL would state.
+func typed(callback mysql.ResultSpoolFn) mysql.ResultSpoolFn {
+	return func(r *sqltypes.Result, more bool) error {
+		r.Fields = textAsVarchar(r.Fields)
+		return callback(r, more)
+	}
+}
+
+// textAsVarchar states VARCHAR where go-mysql-server says TEXT: it gives that type to every literal and to every
+// function of text, MySQL does not, and dashboards leave TEXT columns without a type.
+func textAsVarchar(fields []*querypb.Field) []*querypb.Field {
+	for _, f := range fields {
+		if f.Type == sqltypes.Text {
+			f.Type = sqltypes.VarChar
+		}
+	}
+	return fields
 }
 
 // WarningCount implements mysql.Handler.

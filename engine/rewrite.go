@@ -131,7 +131,7 @@ func (e *sqlEngine) createFrom(ctx *sql.Context, db, name string, schema sql.Sch
 	}
 	created := make(sql.Schema, len(schema))
 	for i, c := range schema {
-		created[i] = &sql.Column{Name: c.Name, Type: c.Type, Nullable: true}
+		created[i] = &sql.Column{Name: c.Name, Type: c.Type, DatabaseSource: c.DatabaseSource, Nullable: true}
 	}
 	if err := d.CreateTable(ctx, name, sql.NewPrimaryKeySchema(created), sql.Collation_Default, ""); err != nil {
 		return 0, err

@@ -62,6 +62,7 @@ func newSQL(cfg sqlConfig) (*sqlEngine, error) {
 	overrides := sql.EngineOverrides{Builder: sql.BuilderOverrides{Parser: &parser{engine: e}}}
 	builder := cfg.Functions.AddRules(analyzer.NewBuilder(p).AddOverrides(overrides))
 	e.engine = sqle.New(builder.Build(), &sqle.Config{})
+	e.engine.Analyzer.ExecBuilder.PriorityBuilder = &executor{inner: e.engine.Analyzer.ExecBuilder}
 	e.addInner()
 	return e, nil
 }

@@ -115,6 +115,19 @@ func narrowDecimal(precision, scale int) tables.Type {
 	return tables.Type{Kind: tables.Decimal, Precision: max(precision, 1), Scale: scale}
 }
 
+// widen returns the type in which a computed column of type t is stored. go-mysql-server gives a literal the narrowest
+// type that holds it, and products the digits of one factor; a column that is written for years must not depend on
+// either.
+func widen(t tables.Type) tables.Type {
+	switch t.Kind {
+	case tables.Byte, tables.Short:
+		return tables.Type{Kind: tables.Integer}
+	case tables.Decimal:
+		return tables.Type{Kind: tables.Decimal, Precision: decimalDigits, Scale: t.Scale}
+	}
+	return t
+}
+
 // sqlSchema returns the columns of table name in database db as go-mysql-server wants them. Hidden fields get the
 // prefix that star expansion leaves out.
 func sqlSchema(db, name string, schema tables.Schema) (sql.Schema, error) {
@@ -141,6 +154,9 @@ func columnSchema(schema sql.Schema) (tables.Schema, error) {
 		t, err := columnType(c.Type)
 		if err != nil {
 			return nil, fmt.Errorf("result column %q: %w", c.Name, err)
+		}
+		if c.DatabaseSource == "" {
+			t = widen(t)
 		}
 		if out.Index(c.Name) >= 0 {
 			return nil, mysqlError(errDupFieldName, "Duplicate column name '%s'", c.Name)
