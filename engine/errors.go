@@ -28,6 +28,7 @@ type sqlCode struct {
 var (
 	errUnknown            = sqlCode{1105, "HY000"}
 	errDatabaseExists     = sqlCode{1007, "HY000"}
+	errDatabaseAccess     = sqlCode{1044, "42000"}
 	errNoSuchDatabase     = sqlCode{1008, "HY000"}
 	errNoDatabaseSelected = sqlCode{1046, "3D000"}
 	errUnknownDatabase    = sqlCode{1049, "42000"}
@@ -84,7 +85,7 @@ type errorRule struct {
 var errorRules = []errorRule{
 	{sql.ErrTableNotFound.Message, errNoSuchTable, "$1"}, // worded by restateMissing
 	{sql.ErrTableColumnNotFound.Message, errUnknownColumn, "Unknown column '$1.$2' in 'field list'"},
-	{analyzererrors.ErrReadOnlyDatabase.Message, sqlCode{1044, "42000"}, "Access denied: database '$1' is read-only"},
+	{analyzererrors.ErrReadOnlyDatabase.Message, errDatabaseAccess, "Access denied: database '$1' is read-only"},
 	{sql.ErrInsertIntoMismatchValueCount.Message, errColumnCount, "Column count doesn't match value count at row 1"},
 	{sql.ErrInvalidValue.Message, sqlCode{1366, "HY000"}, "Incorrect $2 value: '$1'"},
 	{sql.ErrUnknownTable.Message, errUnknownTable, "Unknown table '$1'"},
@@ -113,6 +114,8 @@ var errorRules = []errorRule{
 	{sql.ErrExpectedSingleRow.Message, errSubqueryRows, "Subquery returns more than 1 row"},
 	{sql.ErrInvalidOperandColumns.Message, errOperandColumns, "Operand should contain $1 column(s)"},
 	{sql.ErrUnknownSystemVariable.Message, errUnknownVariable, ""},
+	{"expected insert destination to be resolved or unresolved table", errNotInsertable, "The target table of the INSERT is not insertable-into"},
+	{sql.ErrInvalidJSONText.Message, sqlCode{3141, "22032"}, ""},
 	{sql.ErrUnsupportedFeature.Message, errNotSupportedYet, "This version of smelt doesn't yet support '$1'"},
 	{sql.ErrUnsupportedSyntax.Message, errNotSupportedYet, "This version of smelt doesn't yet support '$1'"},
 	{sql.ErrSecureFilePriv.Message, errFilePrivilege, ""},

@@ -100,6 +100,8 @@ func guardDDL(s *sqlparser.DDL, streams bool) error {
 		return notYet("temporary tables")
 	case s.OptLike != nil:
 		return notYet("CREATE TABLE ... LIKE")
+	case s.TableSpec != nil && s.OptSelect != nil:
+		return notYet("CREATE TABLE with both columns and AS SELECT")
 	case s.TableSpec != nil:
 		return guardTableSpec(s.TableSpec)
 	}

@@ -35,8 +35,12 @@ func (p *parser) Parse(ctx *sql.Context, query string, multi bool) (sqlparser.St
 func (p *parser) ParseWithOptions(ctx context.Context, query string, delimiter rune, multi bool, options sqlparser.ParserOptions) (sqlparser.Statement, string, string, error) {
 	text := sql.RemoveSpaceAndDelimiter(query, delimiter)
 	statement, end, err := p.ParseOneWithOptions(ctx, text, options)
-	if !multi || end <= 0 || end >= len(text) {
+	if end <= 0 || end >= len(text) {
 		return statement, text, "", err
+	}
+	if !multi {
+		line := 1 + strings.Count(text[:end], "\n")
+		return refused(mysqlError(errSyntax, syntaxText, firstLine(text[end:]), line)), text, "", nil
 	}
 	return statement, sql.RemoveSpaceAndDelimiter(text[:end], delimiter), text[end:], err
 }
@@ -44,6 +48,9 @@ func (p *parser) ParseWithOptions(ctx context.Context, query string, delimiter r
 // ParseOneWithOptions implements sql.Parser: it parses the first statement of text and returns where the next begins.
 func (p *parser) ParseOneWithOptions(ctx context.Context, text string, options sqlparser.ParserOptions) (sqlparser.Statement, int, error) {
 	end := statementEnd(text)
+	if blank(text[end:]) {
+		end = len(text)
+	}
 	first := strings.TrimRight(text[:end], "; \t\r\n") // from the start of text: views are cut from it by offset
 	if first == "" && end < len(text) {
 		statement, next, err := p.ParseOneWithOptions(ctx, text[end:], options)
@@ -66,6 +73,11 @@ func (p *parser) ParseOneWithOptions(ctx context.Context, text string, options s
 	statement, err := sqlparser.ParseWithOptions(ctx, rewritten, options)
 	if errors.Is(err, sqlparser.ErrEmpty) {
 		return nil, end, err
+	}
+	if err != nil {
+		if bare, ok := withoutBrackets(rewritten); ok {
+			statement, err = sqlparser.ParseWithOptions(ctx, bare, options)
+		}
 	}
 	if err != nil {
 		return refused(syntaxError(rewritten, err)), end, nil
@@ -93,6 +105,34 @@ func statementEnd(text string) int {
 		}
 	}
 	return len(text)
+}
+
+// blank reports whether text holds nothing but space, semicolons and comments. A comment that MySQL executes is more.
+func blank(text string) bool {
+	for text != "" {
+		switch {
+		case strings.ContainsRune(" \t\r\n;", rune(text[0])):
+			text = text[1:]
+		case strings.HasPrefix(text, "/*") && !strings.HasPrefix(text, "/*!"):
+			text = text[lengthThrough(text, "*/", 2):]
+		case text[0] == '#' || strings.HasPrefix(text, "--"):
+			text = text[lengthThrough(text, "\n", 0):]
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// bracketedSelect is CREATE TABLE ... AS (SELECT ...), as dbt writes it; the MySQL parser takes it without brackets.
+var bracketedSelect = regexp.MustCompile(`(?is)^(.*?\bcreate\s+table\s.*?\sas\s*)\((\s*(?:select|with)\b.*)\)\s*$`)
+
+func withoutBrackets(query string) (string, bool) {
+	match := bracketedSelect.FindStringSubmatch(query)
+	if match == nil {
+		return "", false
+	}
+	return match[1] + " " + match[2], true
 }
 
 // quotedLength returns the length of the quoted text that text starts with. A doubled quote is two quoted texts in a

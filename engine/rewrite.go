@@ -41,6 +41,11 @@ func (p *parser) replace(statement sqlparser.Statement) sqlparser.Statement {
 				return p.engine.bindCreateSelect(ctx, s)
 			})}
 		}
+		if s.Action == sqlparser.DropStr && len(s.FromTables) > 0 {
+			return sqlparser.InjectedStatement{Auth: s.Auth, Statement: bound(func(ctx *sql.Context) (sql.Node, error) {
+				return p.engine.bindDropTable(s), nil
+			})}
+		}
 	case *sqlparser.Show:
 		if strings.EqualFold(s.Type, sqlparser.CreateTableStr) && s.HasTable() {
 			return sqlparser.InjectedStatement{Auth: s.Auth, Statement: bound(func(ctx *sql.Context) (sql.Node, error) {
@@ -95,6 +100,44 @@ func (e *sqlEngine) bindShowCreateTable(ctx *sql.Context, s *sqlparser.Show) (sq
 		return sql.RowsToRowIter(row), rows.Close(ctx)
 	}
 	return &node{name: "ShowCreateTable", schema: plain.Schema(ctx), run: run}, nil
+}
+
+// bindDropTable is DROP TABLE. go-mysql-server takes the table under a view for the view, and stops half way through a
+// list; here all names are looked at before anything goes.
+func (e *sqlEngine) bindDropTable(s *sqlparser.DDL) sql.Node {
+	run := func(ctx *sql.Context) (sql.RowIter, error) {
+		var missing []string
+		type target struct{ database, name string }
+		var targets []target
+		for _, t := range s.FromTables {
+			db, name := database(ctx, t.DbQualifier.String()), t.Name.String()
+			if strings.EqualFold(db, systemDatabase) {
+				return nil, mysqlError(errDatabaseAccess, "Access denied: database '%s' is read-only", systemDatabase)
+			}
+			if _, err := e.config.Store.Table(db, name); err != nil {
+				missing = append(missing, db+"."+name)
+				continue
+			}
+			if err := e.provider.mayDrop(db, name); err != nil {
+				return nil, err
+			}
+			targets = append(targets, target{db, name})
+		}
+		if len(missing) > 0 && !s.IfExists {
+			return nil, mysqlError(errUnknownTable, "Unknown table '%s'", strings.Join(missing, ","))
+		}
+		for _, name := range missing {
+			ctx.Warn(errUnknownTable.number, "Unknown table '%s'", name)
+		}
+		for _, t := range targets {
+			d := &storeDatabase{provider: e.provider, name: t.database}
+			if err := d.DropTable(ctx, t.name); err != nil {
+				return nil, err
+			}
+		}
+		return okResult(0), nil
+	}
+	return &node{name: "DropTable", schema: types.OkResultSchema, run: run}
 }
 
 // bindCreateSelect is CREATE TABLE ... AS SELECT. go-mysql-server would create the table, fail in the SELECT, and leave
