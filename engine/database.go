@@ -50,7 +50,7 @@ func (d *storeDatabase) GetTableInsensitive(ctx *sql.Context, name string) (sql.
 	}
 	t, err := d.provider.store.Table(database, table)
 	if errors.Is(err, tables.ErrNotFound) {
-		current.lacks(d.name, name)
+		current.lacks(name, database, table)
 		return nil, false, nil
 	}
 	if err != nil {
@@ -164,7 +164,7 @@ func (p *provider) ownedByFlow(database, name, statement string) error {
 		return nil // whoever asked finds out and says so
 	}
 	kind, hint := "", ""
-	switch t.Snapshot().Definition().Properties["smelt.kind"] {
+	switch t.Snapshot().Definition().Properties[propertyKind] {
 	case "streaming_table":
 		kind, hint = "STREAMING TABLE", "DROP STREAMING TABLE"
 	case "materialized_view":
@@ -251,7 +251,7 @@ func (d *systemDB) GetTableInsensitive(ctx *sql.Context, name string) (sql.Table
 	}
 	content, ok := d.provider.system[strings.ToLower(name)]
 	if !ok {
-		statementOf(ctx).lacks(systemDatabase, name)
+		statementOf(ctx).lacks(name, systemDatabase, name)
 		return nil, false, nil
 	}
 	r, err := content(ctx)

@@ -244,7 +244,11 @@ func restateOurs(err error) *mysql.SQLError {
 	var syntax *ddl.SyntaxError
 	switch {
 	case errors.As(err, &syntax):
-		return mysql.NewSQLError(errSyntax.number, errSyntax.state, syntaxText+": want %s", syntax.Got, syntax.Line, syntax.Want)
+		near := strings.Trim(syntax.Got, `"`)
+		if strings.HasPrefix(near, "the end of") {
+			near = "" // as MySQL says it
+		}
+		return mysql.NewSQLError(errSyntax.number, errSyntax.state, syntaxText+": want %s", near, syntax.Line, syntax.Want)
 	case errors.Is(err, tables.ErrNotFound):
 		return mysql.NewSQLError(errNoSuchTable.number, errNoSuchTable.state, "%s", err.Error())
 	case errors.Is(err, tables.ErrExists):

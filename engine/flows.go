@@ -2,6 +2,8 @@ package engine
 
 import (
 	"context"
+	"regexp"
+	"sort"
 	"strings"
 
 	"github.com/dolthub/go-mysql-server/sql"
@@ -12,27 +14,73 @@ import (
 
 // Flows is what the SQL side needs of the graph of flows; *queries.Graph provides it.
 type Flows interface {
+	// Create makes or changes a flow; base is the directory of relative paths. The same text changes nothing.
 	Create(ctx context.Context, c *ddl.Create, database, base string) (changed bool, err error)
+	// Refresh brings one table up to date, from the start if full.
 	Refresh(ctx context.Context, database, name string, full bool) error
+	// Drop removes a flow and its table.
 	Drop(ctx context.Context, database, name string, kind ddl.Kind, ifExists bool) error
+	// Flows returns the state of every flow.
 	Flows() []queries.Status
 }
 
-var flowColumns = []string{"name"}
+// flowColumns are the columns of SHOW MATERIALIZED VIEWS and SHOW STREAMS; smelt.streams has more.
+var flowColumns = []string{"Database", "Name", "Kind", "State", "Strategy", "Reason", "Sources", "Last_error"}
 
-func (e *sqlEngine) showFlows(ctx *sql.Context, s *ddl.Show) (sql.RowIter, error) {
-	return sql.RowsToRowIter(), nil
+func (e *sqlEngine) showFlows(_ *sql.Context, s *ddl.Show) (sql.RowIter, error) {
+	flows, err := e.flows()
+	if err != nil {
+		return nil, err
+	}
+	matches := likePattern(s.Like)
+	var rows []sql.Row
+	for _, f := range flows.Flows() {
+		if s.Kind != 0 && !sameKind(f.Kind, s.Kind) || !matches.MatchString(f.Table) {
+			continue
+		}
+		rows = append(rows, sql.NewRow(f.Database, f.Table, f.Kind, f.State, f.Strategy, f.Reason, strings.Join(f.Sources, ", "), f.LastError))
+	}
+	sort.Slice(rows, func(i, j int) bool {
+		return rows[i][0].(string)+"."+rows[i][1].(string) < rows[j][0].(string)+"."+rows[j][1].(string)
+	})
+	return sql.RowsToRowIter(rows...), nil
 }
 
-// readersOf returns the flows that read a table, sorted as the graph sorts them.
+// sameKind compares the kind that a table's properties state with one of the grammar.
+func sameKind(stated string, k ddl.Kind) bool {
+	return strings.EqualFold(strings.ReplaceAll(stated, "_", " "), strings.ReplaceAll(k.String(), "_", " "))
+}
+
+// likePattern returns the pattern of a LIKE without escapes, matching in any case; "" matches everything.
+func likePattern(like string) *regexp.Regexp {
+	if like == "" {
+		like = "%"
+	}
+	var b strings.Builder
+	for _, r := range like {
+		switch r {
+		case '%':
+			b.WriteString(".*")
+		case '_':
+			b.WriteString(".")
+		default:
+			b.WriteString(regexp.QuoteMeta(string(r)))
+		}
+	}
+	return regexp.MustCompile("(?is)^" + b.String() + "$") // every part is quoted
+}
+
+// readersOf returns the flows that read a table, sorted.
 func readersOf(list []queries.Status, database, name string) []string {
 	var out []string
 	for _, f := range list {
 		for _, source := range f.Sources {
 			if strings.EqualFold(source, database+"."+name) {
 				out = append(out, f.Database+"."+f.Table)
+				break
 			}
 		}
 	}
+	sort.Strings(out)
 	return out
 }

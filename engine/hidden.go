@@ -10,17 +10,19 @@ import (
 	"smelt/tables"
 )
 
+// hiddenMark ends the names of hidden columns. go-mysql-server leaves every column out of SELECT * whose name holds
+// these letters, but lets nobody name one that begins with them.
+const hiddenMark = sql.HiddenSystemColumnPrefix
+
 // plainName returns the name that a user writes for a column.
-func plainName(column string) string {
-	return strings.TrimPrefix(column, sql.HiddenSystemColumnPrefix)
-}
+func plainName(column string) string { return strings.TrimSuffix(column, hiddenMark) }
 
 // hiddenColumns are the hidden columns in sight of one SELECT: lower-case column name -> aliases of the relations that
 // have it.
 type hiddenColumns map[string][]string
 
 // revealHidden lets a SELECT name the hidden columns of the relations in overlay, such as the file columns of
-// read_files. They carry a prefix that keeps them out of `SELECT *`; each reference to one gets the prefix, and a
+// read_files. They carry a mark that keeps them out of SELECT *; each reference to one gets the mark, and a
 // column that is selected by its bare name keeps that name.
 func revealHidden(statement sqlparser.SelectStatement, overlay map[string]tables.Relation) {
 	names := map[string][]string{}
@@ -111,7 +113,7 @@ func renameIn(node sqlparser.SQLNode, names map[string][]string, hidden hiddenCo
 			}
 		case *sqlparser.ColName:
 			if hidden.has(n) {
-				n.Name = sqlparser.NewColIdent(sql.HiddenSystemColumnPrefix + n.Name.String())
+				n.Name = sqlparser.NewColIdent(n.Name.String() + hiddenMark)
 			}
 		}
 		return true, nil

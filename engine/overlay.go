@@ -19,7 +19,7 @@ type statement struct {
 
 	mu      sync.Mutex
 	pinned  map[string]*tables.Snapshot // by "db.table" in lower case; nothing slow happens under mu
-	missing map[string]string           // lower-case name of a table that was not found -> its database
+	missing map[string]string           // lower-case name of a table that was not found -> that name with its database
 }
 
 type statementKey struct{}
@@ -66,14 +66,14 @@ func (s *statement) pin(t *tables.Table) *tables.Snapshot {
 	return snapshot
 }
 
-// lacks notes that database has no table of that name.
-func (s *statement) lacks(database, name string) {
+// lacks notes that database has no table of the name that a statement called asked.
+func (s *statement) lacks(asked, database, name string) {
 	if s == nil {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.missing[strings.ToLower(name)] = database
+	s.missing[strings.ToLower(asked)] = database + "." + name
 }
 
 // qualify returns name with the database in which it was not found.
@@ -83,8 +83,8 @@ func (s *statement) qualify(name string) string {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if database, ok := s.missing[strings.ToLower(name)]; ok {
-		return database + "." + name
+	if full, ok := s.missing[strings.ToLower(name)]; ok {
+		return full
 	}
 	return name
 }

@@ -23,8 +23,9 @@ func (e *sqlEngine) query(ctx context.Context, q queries.Query) (queries.Result,
 	ctx, cancel := context.WithCancel(withStatement(ctx, q.SQL, q.Tables))
 	result, err := e.start(ctx, q)
 	if err != nil {
+		err = restate(ctx, e.log, err) // before cancel, which would look like a KILL
 		cancel()
-		return nil, restate(ctx, e.log, err)
+		return nil, err
 	}
 	result.cancel = cancel
 	return result, nil
@@ -74,7 +75,7 @@ func (e *sqlEngine) bind(ctx context.Context, q queries.Query) (schema tables.Sc
 
 // selectStatement parses the SELECT of q and makes the hidden columns of its relations reachable.
 func (e *sqlEngine) selectStatement(ctx *sql.Context, q queries.Query) (sqlparser.Statement, error) {
-	parsed, _, err := (&parser{engine: e}).ParseOneWithOptions(ctx, q.SQL, sql.LoadSqlMode(ctx).ParserOptions())
+	parsed, _, _, err := (&parser{engine: e}).ParseWithOptions(ctx, q.SQL, ';', false, sql.LoadSqlMode(ctx).ParserOptions())
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +40,7 @@ type testSQL struct {
 // startSQL starts one; change may alter both configurations before.
 func startSQL(t *testing.T, change func(*sqlConfig, *listenConfig)) *testSQL {
 	t.Helper()
+	require.NoError(t, mysql.SetLogger(log.New(io.Discard, "", 0))) // the driver prints broken connections
 	store, err := tables.Open(t.TempDir(), tables.Options{})
 	require.NoError(t, err)
 	registry := models.Open(models.Config{})
@@ -119,7 +123,16 @@ func (f *fakeFlows) Create(ctx context.Context, c *ddl.Create, database, _ strin
 	if errors.Is(err, tables.ErrExists) {
 		return false, nil
 	}
+	f.list = append(f.list, queries.Status{Database: database, Table: c.Name, Kind: kind, State: "idle", Strategy: "append", Reason: "test", Sources: sourcesOf(c)})
 	return err == nil, err
+}
+
+func sourcesOf(c *ddl.Create) []string {
+	var out []string
+	for _, s := range c.Sources {
+		out = append(out, "live."+s.Table)
+	}
+	return out
 }
 
 func (f *fakeFlows) Refresh(_ context.Context, database, name string, full bool) error {
@@ -128,6 +141,7 @@ func (f *fakeFlows) Refresh(_ context.Context, database, name string, full bool)
 }
 
 func (f *fakeFlows) Drop(ctx context.Context, database, name string, _ ddl.Kind, _ bool) error {
+	f.list = slices.DeleteFunc(f.list, func(s queries.Status) bool { return s.Table == name })
 	return f.store.Drop(ctx, database, name)
 }
 

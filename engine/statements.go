@@ -76,7 +76,7 @@ func (p *parser) inject(statement ddl.Statement) sqlparser.Statement {
 	case *ddl.ShowCreate:
 		auth = sqlparser.AuthType_IGNORE
 		n.name, n.schema = "ShowCreate "+s.Name, textSchema("Table", "Create Table")
-		n.run = func(ctx *sql.Context) (sql.RowIter, error) { return e.showCreate(ctx, s.Database, s.Name) }
+		n.run = func(ctx *sql.Context) (sql.RowIter, error) { return e.showCreate(ctx, s) }
 	default:
 		return refused(notYet(fmt.Sprintf("%T", statement)))
 	}
@@ -86,8 +86,11 @@ func (p *parser) inject(statement ddl.Statement) sqlparser.Statement {
 	}
 }
 
-// propertyStatement is the property of a flow's table that holds the statement that made it.
-const propertyStatement = "smelt.statement"
+// Properties of a flow's table: what it is, and the statement that made it.
+const (
+	propertyKind      = "smelt.kind"
+	propertyStatement = "smelt.statement"
+)
 
 // okResult is the outcome of a statement without rows.
 func okResult(affected uint64) sql.RowIter {
@@ -159,8 +162,8 @@ func (e *sqlEngine) drop(ctx *sql.Context, s *ddl.Drop) (sql.RowIter, error) {
 }
 
 // showCreate prints the statement that made a flow's table.
-func (e *sqlEngine) showCreate(ctx *sql.Context, named, name string) (sql.RowIter, error) {
-	db := database(ctx, named)
+func (e *sqlEngine) showCreate(ctx *sql.Context, s *ddl.ShowCreate) (sql.RowIter, error) {
+	db, name := database(ctx, s.Database), s.Name
 	t, err := e.config.Store.Table(db, name)
 	if errors.Is(err, tables.ErrNotFound) {
 		return nil, mysqlError(errNoSuchTable, "Table '%s.%s' doesn't exist", db, name)
@@ -168,9 +171,9 @@ func (e *sqlEngine) showCreate(ctx *sql.Context, named, name string) (sql.RowIte
 	if err != nil {
 		return nil, err
 	}
-	text := t.Snapshot().Definition().Properties[propertyStatement]
-	if text == "" {
-		return nil, mysqlError(errWrongObject, "'%s.%s' is not a STREAMING TABLE or MATERIALIZED VIEW; use SHOW CREATE TABLE", db, name)
+	properties := t.Snapshot().Definition().Properties
+	if !sameKind(properties[propertyKind], s.Kind) {
+		return nil, mysqlError(errWrongObject, "'%s.%s' is not %s", db, name, s.Kind)
 	}
-	return sql.RowsToRowIter(sql.NewRow(t.Name(), text)), nil
+	return sql.RowsToRowIter(sql.NewRow(t.Name(), properties[propertyStatement])), nil
 }

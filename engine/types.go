@@ -129,7 +129,7 @@ func widen(t tables.Type) tables.Type {
 }
 
 // sqlSchema returns the columns of table name in database db as go-mysql-server wants them. Hidden fields get the
-// prefix that star expansion leaves out.
+// mark that star expansion leaves out.
 func sqlSchema(db, name string, schema tables.Schema) (sql.Schema, error) {
 	out := make(sql.Schema, len(schema))
 	for i, f := range schema {
@@ -139,7 +139,7 @@ func sqlSchema(db, name string, schema tables.Schema) (sql.Schema, error) {
 		}
 		column := f.Name
 		if f.Hidden {
-			column = sql.HiddenSystemColumnPrefix + f.Name
+			column += hiddenMark
 		}
 		out[i] = &sql.Column{Name: column, Type: t, Source: name, DatabaseSource: db, Comment: f.Comment, Nullable: true}
 	}
