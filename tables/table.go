@@ -192,6 +192,16 @@ func (t *Table) History(_ context.Context, limit int) ([]CommitInfo, error) {
 	return out, nil
 }
 
+// CommitTime returns when a version was committed, UTC; ok is false for a version that the table does not have.
+func (t *Table) CommitTime(version int64) (at time.Time, ok bool) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if version < 0 || version >= int64(len(t.infos)) {
+		return time.Time{}, false
+	}
+	return t.infos[version].Time, true
+}
+
 // refresh reads commits that another writer made. The caller holds commitMu.
 func (t *Table) refresh() error {
 	versions, err := t.log.Versions()

@@ -169,3 +169,36 @@ func (c *Column) extend(other *Column, k Kind, had, n int) {
 		c.Ints = append(c.Ints, other.Ints...)
 	}
 }
+
+// Filter returns the rows for which keep is true; keep has one value for each row.
+func (b *Batch) Filter(keep []bool) *Batch {
+	out := &Batch{Schema: b.Schema, Columns: make([]Column, len(b.Columns))}
+	for _, k := range keep {
+		if k {
+			out.Len++
+		}
+	}
+	for i := range b.Columns {
+		from, to := &b.Columns[i], &out.Columns[i]
+		to.Valid = pick(from.Valid, keep, out.Len)
+		to.Bools = pick(from.Bools, keep, out.Len)
+		to.Ints = pick(from.Ints, keep, out.Len)
+		to.Floats = pick(from.Floats, keep, out.Len)
+		to.Strings = pick(from.Strings, keep, out.Len)
+		to.Decimals = pick(from.Decimals, keep, out.Len)
+	}
+	return out
+}
+
+func pick[T any](values []T, keep []bool, n int) []T {
+	if values == nil {
+		return nil
+	}
+	out := make([]T, 0, n)
+	for i, k := range keep {
+		if k {
+			out = append(out, values[i])
+		}
+	}
+	return out
+}

@@ -1,0 +1,187 @@
+package queries
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"smelt/queries/ddl"
+	"smelt/tables"
+)
+
+// Create makes the table of a statement and its flow, or changes an existing one: the same text does nothing, a new
+// SELECT refreshes the table in full, and new expectations or comments apply from now on. base is the directory for
+// relative paths of read_files.
+func (g *Graph) Create(ctx context.Context, c *ddl.Create, database, base string) (changed bool, err error) {
+	g.define.Lock()
+	defer g.define.Unlock()
+	f, err := g.prepare(c, database, base)
+	if err != nil {
+		return false, err
+	}
+	if err := g.checkCycle(map[string][]reference{f.ref.String(): f.reads()}); err != nil {
+		return false, err
+	}
+	if done, err := g.unchanged(f); done || err != nil {
+		return false, err
+	}
+	schema, err := f.describe(ctx, nil)
+	if err != nil {
+		return false, err
+	}
+	return true, g.install(ctx, f, schema)
+}
+
+// prepare makes the flow of a statement, not yet known to the graph.
+func (g *Graph) prepare(c *ddl.Create, database, base string) (*flow, error) {
+	at := c.Database
+	if at == "" {
+		at = database
+	}
+	return newFlow(g, c, reference{strings.ToLower(at), c.Name}, database, base)
+}
+
+// unchanged reports whether the flow exists with the same text, or IF NOT EXISTS leaves it alone. A name taken by
+// something else is an error.
+func (g *Graph) unchanged(f *flow) (bool, error) {
+	old := g.find(f.ref.database, f.ref.table)
+	if old == nil {
+		if _, err := g.cfg.Store.Table(f.ref.database, f.ref.table); err == nil {
+			return false, fmt.Errorf("table %s: %w", f.ref, tables.ErrExists)
+		}
+		return false, nil
+	}
+	if old.create.Kind != f.create.Kind {
+		return false, fmt.Errorf("table %s is a %s: %w; drop it first", f.ref, old.create.Kind, tables.ErrExists)
+	}
+	same := squeezed(old.create.Text) == squeezed(f.create.Text)
+	if same && old.base != f.base {
+		return false, nil // the directory of its relative paths has moved: redefine, keep the rows
+	}
+	return same || f.create.IfNotExists, nil
+}
+
+// install makes or changes the table and puts the flow into the graph. The caller holds define.
+func (g *Graph) install(ctx context.Context, f *flow, schema tables.Schema) error {
+	old := g.find(f.ref.database, f.ref.table)
+	if old != nil {
+		// The old flow must not commit behind the new definition.
+		if err := old.stop(); err != nil {
+			return err
+		}
+	}
+	if err := f.redefine(ctx, old, schema); err != nil {
+		if old != nil {
+			g.adopt(old)
+		}
+		return err
+	}
+	g.adopt(f)
+	return nil
+}
+
+// adopt puts a flow into the graph and starts it when the graph runs.
+func (g *Graph) adopt(f *flow) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.flows[key(f.ref.database, f.ref.table)] = f
+	if g.running != nil && !g.closed {
+		f.start(g.running)
+	}
+}
+
+// redefine writes the definition of the flow into its table, which is made if old is nil.
+func (f *flow) redefine(ctx context.Context, old *flow, schema tables.Schema) error {
+	ids, err := f.currentIDs()
+	if err != nil && !errors.Is(err, tables.ErrNotFound) {
+		return err
+	}
+	if old == nil {
+		d, err := f.definition(schema, newGeneration(), ids)
+		if err != nil {
+			return err
+		}
+		_, err = f.g.cfg.Store.Create(ctx, f.ref.database, f.ref.table, d)
+		return err
+	}
+	t, err := f.table()
+	if err != nil {
+		return err
+	}
+	now := t.Snapshot()
+	if sameQuery(old.create, f.create) {
+		began, err := sourceIDs(now)
+		if err != nil {
+			return err
+		}
+		d, err := f.definition(now.Schema(), generation(now), began)
+		if err != nil {
+			return err
+		}
+		_, err = t.Commit(ctx, tables.Commit{Operation: "ALTER TABLE", Define: &d})
+		return err
+	}
+	d, err := f.definition(schema, newGeneration(), ids)
+	if err != nil {
+		return err
+	}
+	_, err = t.Commit(ctx, tables.Commit{Operation: "FULL REFRESH", Parameters: map[string]string{"reason": "its SELECT has changed"}, Overwrite: true, Define: &d, NewID: true})
+	return err
+}
+
+// checkCycle refuses definitions by which a table would be made from itself, naming the way round. added holds what
+// the new or changed tables read, views among them.
+func (g *Graph) checkCycle(added map[string][]reference) error {
+	g.mu.Lock()
+	edges := map[string][]reference{}
+	for _, f := range g.flows {
+		edges[strings.ToLower(f.ref.String())] = f.reads()
+	}
+	g.mu.Unlock()
+	for _, database := range g.cfg.Store.Databases() {
+		for _, v := range g.cfg.Store.Views(database) {
+			if s, err := shapeOf(v.Query, database); err == nil {
+				edges[key(database, v.Name)] = s.reads
+			}
+		}
+	}
+	for name, reads := range added {
+		edges[strings.ToLower(name)] = reads
+	}
+	for name := range added {
+		if way := wayRound(strings.ToLower(name), edges); way != nil {
+			return fmt.Errorf("%w: %s", ErrCycle, strings.Join(way, " -> "))
+		}
+	}
+	return nil
+}
+
+// wayRound finds a path from name back to itself: each table, then what it reads.
+func wayRound(name string, edges map[string][]reference) []string {
+	visited := map[string]bool{}
+	var path []string
+	var visit func(at string) bool
+	visit = func(at string) bool {
+		path = append(path, at)
+		for _, r := range edges[at] {
+			next := strings.ToLower(r.String())
+			if next == name {
+				path = append(path, name)
+				return true
+			}
+			if !visited[next] {
+				visited[next] = true
+				if visit(next) {
+					return true
+				}
+			}
+		}
+		path = path[:len(path)-1]
+		return false
+	}
+	if visit(name) {
+		return path
+	}
+	return nil
+}

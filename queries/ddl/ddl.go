@@ -1,0 +1,165 @@
+// Package ddl reads smelt's own statements: the text of Spark 4.1 Declarative Pipelines and of Databricks' Delta Live
+// Tables for streaming tables and materialized views, and STREAM() inside a SELECT. It knows nothing of a MySQL parser:
+// what it does not recognise by its first words is not ours and is left alone, and a SELECT is passed on as text.
+// Errors are *SyntaxError.
+package ddl
+
+import "strings"
+
+// Kind is what a statement makes or names.
+type Kind uint8
+
+const (
+	StreamingTable   Kind = iota + 1 // sees each source row once
+	MaterializedView                 // equals its SELECT
+)
+
+// String returns the words of the kind as a statement writes them.
+func (k Kind) String() string {
+	switch k {
+	case StreamingTable:
+		return "STREAMING TABLE"
+	case MaterializedView:
+		return "MATERIALIZED VIEW"
+	default:
+		return "TABLE"
+	}
+}
+
+// Action is what happens to a row that does not meet an expectation.
+type Action uint8
+
+const (
+	Warn       Action = iota // the row stays and is counted
+	DropRow                  // the row is dropped and counted
+	FailUpdate               // nothing of the batch is committed
+)
+
+// String returns the action as smelt.expectations shows it.
+func (a Action) String() string {
+	switch a {
+	case DropRow:
+		return "drop row"
+	case FailUpdate:
+		return "fail update"
+	default:
+		return "warn"
+	}
+}
+
+// Statement is one of *Create, *Refresh, *Drop, *Show, *ShowCreate.
+type Statement interface{ ours() }
+
+// Create is CREATE STREAMING TABLE or CREATE MATERIALIZED VIEW.
+type Create struct {
+	Kind           Kind
+	OrRefresh      bool // OR REFRESH or OR REPLACE was written
+	IfNotExists    bool
+	Database, Name string // Database is "" for the current one
+	Columns        []ColumnDef
+	Expectations   []Expectation
+	Comment        string
+	Properties     map[string]string
+	Query          string // the SELECT, with placeholders for STREAM sources
+	Sources        []Source
+	Text           string // the whole statement as written, without a trailing semicolon
+}
+
+// ColumnDef names a column and may comment it; types are those of the SELECT.
+type ColumnDef struct {
+	Name, Comment string
+}
+
+// Expectation is a rule for rows: those for which Expr is not TRUE violate it.
+type Expectation struct {
+	Name, Expr string
+	Action     Action
+}
+
+// Source is one STREAM in a query: of a table, or of files.
+type Source struct {
+	Placeholder     string // the identifier that stands for it in the query
+	Database, Table string // of STREAM(t); Database is "" for the current one
+	Files           *Files // of STREAM read_files(...)
+}
+
+// Files is a watched directory and its options, keys as written.
+type Files struct {
+	Path    string
+	Options map[string]string
+}
+
+// Refresh is REFRESH of one table.
+type Refresh struct {
+	Kind           Kind // 0 when the statement does not say
+	Database, Name string
+	Full           bool
+}
+
+// Drop is DROP STREAMING TABLE or DROP MATERIALIZED VIEW.
+type Drop struct {
+	Kind           Kind
+	IfExists       bool
+	Database, Name string
+}
+
+// Show is SHOW MATERIALIZED VIEWS, SHOW STREAMING TABLES, or SHOW STREAMS for both (Kind 0).
+type Show struct {
+	Kind Kind
+	Like string // pattern of LIKE, "" for none
+}
+
+// ShowCreate is SHOW CREATE of a streaming table or materialized view.
+type ShowCreate struct {
+	Kind           Kind
+	Database, Name string
+}
+
+func (*Create) ours()     {}
+func (*Refresh) ours()    {}
+func (*Drop) ours()       {}
+func (*Show) ours()       {}
+func (*ShowCreate) ours() {}
+
+// Piece is one statement of a script and the line on which it begins, counted from 1.
+type Piece struct {
+	Text string
+	Line int
+}
+
+// Split cuts a script at its semicolons. Pieces without any token are left out; notebook lines that begin with
+// "-- MAGIC" or "-- COMMAND" are comments like any other.
+func Split(script string) ([]Piece, error) {
+	l := &lexer{text: script}
+	var pieces []Piece
+	first, last := -1, 0
+	for {
+		t, err := l.next()
+		if err != nil {
+			return nil, err
+		}
+		if t.kind == end || t.kind == symbol && t.text == ";" {
+			if first >= 0 {
+				line, _ := place(script, first)
+				pieces = append(pieces, Piece{Text: closeBang(script[first:last]), Line: line})
+			}
+			if t.kind == end {
+				return pieces, nil
+			}
+			first = -1
+			continue
+		}
+		if first < 0 {
+			first = t.start
+		}
+		last = t.stop
+	}
+}
+
+// closeBang gives a statement that stood inside /*! */, or ends in it, its missing bracket back.
+func closeBang(text string) string {
+	if strings.Count(text, "/*!") > strings.Count(text, "*/") {
+		return text + " */"
+	}
+	return text
+}

@@ -1,0 +1,134 @@
+package queries
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"smelt/queries/ddl"
+	"smelt/tables"
+)
+
+// Properties of a flow's table. They live in the Delta metadata, so that a data directory describes itself.
+const (
+	propertyKind      = "smelt.kind"      // streaming_table or materialized_view
+	propertyStatement = "smelt.statement" // the CREATE statement as written
+	propertyDatabase  = "smelt.database"  // current database of the statement
+	propertyBase      = "smelt.base"      // directory for relative paths of read_files
+	propertyFlow      = "smelt.flow"      // UUID of this generation; a full refresh begins another
+	propertySources   = "smelt.sources"   // JSON: placeholder -> id of the source table that the stream began with
+)
+
+// kindName is what propertyKind and smelt.streams say.
+func kindName(k ddl.Kind) string {
+	if k == ddl.StreamingTable {
+		return "streaming_table"
+	}
+	return "materialized_view"
+}
+
+// IsFlow reports whether a table is kept up to date by a flow.
+func IsFlow(d tables.Definition) bool { return d.Properties[propertyFlow] != "" }
+
+// definition is what a flow's table says of itself.
+func (f *flow) definition(schema tables.Schema, generation string, ids map[string]string) (tables.Definition, error) {
+	sources, err := json.Marshal(ids)
+	if err != nil {
+		return tables.Definition{}, fmt.Errorf("encode sources of %s: %w", f.ref, err)
+	}
+	d := tables.Definition{Schema: f.commented(schema), Comment: f.create.Comment, Properties: map[string]string{}}
+	for k, v := range f.create.Properties {
+		d.Properties[k] = v
+	}
+	d.Properties[propertyKind] = kindName(f.create.Kind)
+	d.Properties[propertyStatement] = f.create.Text
+	d.Properties[propertyDatabase] = f.database
+	d.Properties[propertyBase] = f.base
+	d.Properties[propertyFlow] = generation
+	d.Properties[propertySources] = string(sources)
+	return d, nil
+}
+
+// commented puts the column comments of the statement onto the columns of its SELECT.
+func (f *flow) commented(schema tables.Schema) tables.Schema {
+	out := make(tables.Schema, len(schema))
+	copy(out, schema)
+	for _, c := range f.create.Columns {
+		if i := out.Index(c.Name); i >= 0 && c.Comment != "" {
+			out[i].Comment = c.Comment
+		}
+	}
+	return out
+}
+
+// checkColumns refuses a column list that names something the SELECT does not yield.
+func checkColumns(c *ddl.Create, schema tables.Schema) error {
+	for _, col := range c.Columns {
+		if schema.Index(col.Name) < 0 {
+			return fmt.Errorf("%s %s: column %q of the list is not among those of the SELECT: %s", strings.ToLower(c.Kind.String()), c.Name, col.Name,
+				strings.Join(schema.Names(), ", "))
+		}
+	}
+	return nil
+}
+
+// storedFlow reads a flow back from its table's definition; nil if the table is no flow's.
+func storedFlow(g *Graph, t *tables.Table) (*flow, error) {
+	p := t.Snapshot().Definition().Properties
+	if p[propertyFlow] == "" {
+		return nil, nil
+	}
+	statement, err := ddl.Parse(p[propertyStatement])
+	if err != nil {
+		return nil, fmt.Errorf("read definition of %s.%s: %w", t.Database(), t.Name(), err)
+	}
+	c, ok := statement.(*ddl.Create)
+	if !ok {
+		return nil, fmt.Errorf("read definition of %s.%s: its statement creates no table: %q", t.Database(), t.Name(), p[propertyStatement])
+	}
+	return newFlow(g, c, reference{t.Database(), t.Name()}, p[propertyDatabase], p[propertyBase])
+}
+
+// squeezed folds white space outside quotes, so that a statement laid out anew counts as the same.
+func squeezed(text string) string {
+	var out strings.Builder
+	var quote byte
+	space := false
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		if quote == 0 && (c == ' ' || c == '\t' || c == '\n' || c == '\r') {
+			space = true
+			continue
+		}
+		if space && out.Len() > 0 {
+			out.WriteByte(' ')
+		}
+		space = false
+		switch {
+		case quote == 0 && (c == '\'' || c == '"' || c == '`'):
+			quote = c
+		case quote == c:
+			quote = 0
+		case quote != 0 && c == '\\' && i+1 < len(text):
+			out.WriteByte(c)
+			i++
+			c = text[i]
+		}
+		out.WriteByte(c)
+	}
+	return out.String()
+}
+
+// sameQuery reports whether two statements keep the same rows: expectations may differ, they apply from now on.
+func sameQuery(a, b *ddl.Create) bool {
+	return a.Kind == b.Kind && squeezed(a.Query) == squeezed(b.Query) && sameSources(a.Sources, b.Sources)
+}
+
+func sameSources(a, b []ddl.Source) bool {
+	text := func(s []ddl.Source) string {
+		// Maps are encoded with sorted keys, and these types always encode.
+		j, _ := json.Marshal(s)
+		return string(j)
+	}
+	return text(a) == text(b)
+}

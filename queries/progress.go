@@ -1,0 +1,101 @@
+package queries
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"smelt/tables"
+)
+
+// Names of the metrics in a commit. All values are text, as Spark wants them.
+const (
+	metricStarted   = "smelt.startMs" // milliseconds since 1970
+	metricDuration  = "smelt.durationMs"
+	metricRead      = "smelt.readMs"
+	metricQuery     = "smelt.queryMs"
+	metricWrite     = "smelt.writeMs"
+	metricRowsIn    = "smelt.rowsIn"
+	metricRowsOut   = "smelt.rowsOut"
+	metricDropped   = "smelt.dropped"
+	metricFiles     = "files" // of a FeedBatch
+	metricBytes     = "bytes" // of a FeedBatch
+	metricStrategy  = "smelt.strategy"
+	metricReason    = "smelt.reason"
+	metricExpect    = "smelt.expectation." // + name + suffix
+	suffixPassed    = ".passed"
+	suffixFailed    = ".failed"
+	sparkOutputRows = "numOutputRows" // what Spark's history shows
+)
+
+// Progress is one batch of one flow: from RunOnce while it happens, from ProgressOf afterwards.
+type Progress struct {
+	Database, Table string // only from RunOnce
+	Version         int64  // Delta version that the batch made
+	Started         time.Time
+	Duration        time.Duration
+	Read            time.Duration // listing, reading and decoding the source
+	Query           time.Duration // running the SELECT
+	Write           time.Duration // writing and syncing
+	RowsIn          int64
+	RowsOut         int64
+	Dropped         int64 // rows dropped by expectations
+	Files           int64 // source files, of a watched directory
+	Bytes           int64 // their size
+	Strategy        string
+	Reason          string
+	Expectations    []ExpectationCount // by name
+	Done, Total     int64              // how far RunOnce is, in thousandths of a flow; only from RunOnce
+}
+
+// ExpectationCount is what one expectation saw in one batch.
+type ExpectationCount struct {
+	Name           string
+	Passed, Failed int64
+}
+
+// metrics renders the batch for a commit.
+func (p *Progress) metrics() map[string]string {
+	ms := func(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
+	n := func(v int64) string { return strconv.FormatInt(v, 10) }
+	m := map[string]string{
+		metricStarted: n(p.Started.UnixMilli()), metricDuration: ms(p.Duration), metricRead: ms(p.Read), metricQuery: ms(p.Query),
+		metricWrite: ms(p.Write), metricRowsIn: n(p.RowsIn), metricRowsOut: n(p.RowsOut), metricDropped: n(p.Dropped),
+		metricStrategy: p.Strategy, metricReason: p.Reason, sparkOutputRows: n(p.RowsOut),
+	}
+	for _, e := range p.Expectations {
+		m[metricExpect+e.Name+suffixPassed] = n(e.Passed)
+		m[metricExpect+e.Name+suffixFailed] = n(e.Failed)
+	}
+	return m
+}
+
+// ProgressOf reads a batch back from the commit that it made; ok is false for a commit that no flow made.
+func ProgressOf(info tables.CommitInfo) (p Progress, ok bool) {
+	number := func(key string) int64 {
+		v, err := strconv.ParseInt(info.Metrics[key], 10, 64)
+		if err != nil {
+			return 0 // written by an older smelt, or by hand
+		}
+		return v
+	}
+	ms := func(key string) time.Duration { return time.Duration(number(key)) * time.Millisecond }
+	if _, ok := info.Metrics[metricStarted]; !ok {
+		return Progress{}, false
+	}
+	p = Progress{
+		Version: info.Version, Started: time.UnixMilli(number(metricStarted)).UTC(), Duration: ms(metricDuration), Read: ms(metricRead),
+		Query: ms(metricQuery), Write: ms(metricWrite), RowsIn: number(metricRowsIn), RowsOut: number(metricRowsOut), Dropped: number(metricDropped),
+		Files: number(metricFiles), Bytes: number(metricBytes), Strategy: info.Metrics[metricStrategy], Reason: info.Metrics[metricReason],
+	}
+	for key := range info.Metrics {
+		rest, isExpectation := strings.CutPrefix(key, metricExpect)
+		name, isPassed := strings.CutSuffix(rest, suffixPassed)
+		if isExpectation && isPassed {
+			p.Expectations = append(p.Expectations, ExpectationCount{Name: name, Passed: number(key), Failed: number(metricExpect + name + suffixFailed)})
+		}
+	}
+	slices.SortFunc(p.Expectations, func(a, b ExpectationCount) int { return strings.Compare(a.Name, b.Name) })
+	return p, true
+}

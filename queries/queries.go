@@ -1,0 +1,111 @@
+// Package queries turns versions of tables into fresher versions of others: it owns the graph of flows, each of which
+// keeps one streaming table or materialized view up to date by running its SELECT over what is new. It runs no SQL
+// itself: a QueryFunc does. One flow writes one table, one batch is one commit, and the commit carries the flow's
+// progress, so a crash at any moment loses and doubles nothing. Errors wrap those of packages tables and ddl.
+package queries
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"smelt/queries/ddl"
+	"smelt/tables"
+)
+
+// Query is one SELECT and the relations that its table names stand for.
+type Query struct {
+	Database string // current database
+	SQL      string
+	// Tables maps a placeholder such as "stream:bronze", or "database.table" in lower case, to what it reads. Other
+	// names are tables of the store at their newest version.
+	Tables map[string]tables.Relation
+}
+
+// Result is the rows of a query.
+type Result interface {
+	tables.Reader
+	// Schema returns the columns of the result.
+	Schema() tables.Schema
+}
+
+// QueryFunc runs a query. The caller closes the result.
+type QueryFunc func(ctx context.Context, q Query) (Result, error)
+
+// DescribeFunc binds a query and returns its columns, or what is wrong with it, without running it.
+type DescribeFunc func(ctx context.Context, q Query) (tables.Schema, error)
+
+// Feed is a source of rows from outside: a watched directory.
+type Feed interface {
+	// Schema returns the columns known so far; later files may add some at the end.
+	Schema() tables.Schema
+	// Empty reports whether nothing is known of the columns: no hint was given and no file was seen.
+	Empty() bool
+	// Next returns the next batch of new files; nil when there are none.
+	Next(ctx context.Context) (FeedBatch, error)
+	// Pending returns how many files were seen and not yet returned by Next.
+	Pending() int64
+	// Changed is signalled when there may be something new.
+	Changed() <-chan struct{}
+	// Close stops watching.
+	Close() error
+}
+
+// FeedBatch is the rows of some files, and how they become seen.
+type FeedBatch interface {
+	tables.Relation
+	// Number counts the batches of a feed from 1.
+	Number() int64
+	// Metrics returns counts for the commit: files, bytes and rows among them.
+	Metrics() map[string]string
+	// Record makes the ledger entry of the batch durable; it is called before the rows are committed.
+	Record(ctx context.Context) error
+	// Committed tells the feed that the rows are committed.
+	Committed()
+}
+
+// FeedFunc opens a feed. base is the directory for relative paths, stateDir is where the feed keeps its ledger ("" only
+// to look at the columns), committed is the number of the last committed batch, 0 for none.
+type FeedFunc func(ctx context.Context, f ddl.Files, base, stateDir string, committed int64) (Feed, error)
+
+// Config says what a Graph works with.
+type Config struct {
+	Store    *tables.Store
+	Query    QueryFunc
+	Describe DescribeFunc
+	Feed     FeedFunc
+	Exec     func(ctx context.Context, database, sql string) error // runs a plain statement of a pipeline
+	Logger   *slog.Logger                                          // nil discards
+}
+
+// Errors of statements about flows; wrapped, with the name.
+var (
+	// ErrNotFlow is returned for a name that is a table but no streaming table or materialized view, or the other kind.
+	ErrNotFlow = errors.New("not a table of that kind")
+	// ErrCycle is returned when tables would be made from one another.
+	ErrCycle = errors.New("cycle")
+	// ErrUnsupported is returned for a SELECT that no strategy can keep up to date.
+	ErrUnsupported = errors.New("not supported")
+	// ErrExpectation is returned when a row violates an expectation ON VIOLATION FAIL UPDATE.
+	ErrExpectation = errors.New("expectation violated")
+)
+
+// Strategies of a flow.
+const (
+	strategyAppend    = "append"
+	strategyRecompute = "recompute"
+)
+
+// Limits of a flow.
+const (
+	// maxBatchRows bounds the source rows of one batch: progress shows, and a crash repeats little.
+	maxBatchRows = 65_536
+	// recomputeShare is how many times its own duration a recompute rests, so that it takes a tenth of the time.
+	recomputeShare = 9
+	// maxRest bounds that rest, or a slow view would look dead.
+	maxRest = 10 * time.Second
+	// minRetry and maxRetry bound the back-off after an error.
+	minRetry = 100 * time.Millisecond
+	maxRetry = 30 * time.Second
+)
