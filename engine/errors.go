@@ -14,6 +14,7 @@ import (
 	"github.com/dolthub/go-mysql-server/sql/types"
 	"github.com/dolthub/vitess/go/mysql"
 
+	"smelt/queries"
 	"smelt/queries/ddl"
 	"smelt/tables"
 )
@@ -54,7 +55,10 @@ var (
 	errOutOfMemory        = sqlCode{1038, "HY001"}
 	errQueryInterrupted   = sqlCode{1317, "70100"}
 	errWrongObject        = sqlCode{1347, "HY000"}
+	errViewRecursive      = sqlCode{1462, "HY000"}
+	errCheckViolated      = sqlCode{3819, "HY000"}
 	errDataTooLong        = sqlCode{1406, "22001"}
+	errValueOutOfRange    = sqlCode{1690, "22003"}
 	errDataOutOfRange     = sqlCode{1264, "22003"}
 	errBadParameterCount  = sqlCode{1582, "42000"}
 	errQueryTimeout       = sqlCode{3024, "HY000"}
@@ -251,6 +255,14 @@ func restateOurs(err error) *mysql.SQLError {
 		return mysql.NewSQLError(errSyntax.number, errSyntax.state, syntaxText+": want %s", near, syntax.Line, syntax.Want)
 	case errors.Is(err, tables.ErrNotFound):
 		return mysql.NewSQLError(errNoSuchTable.number, errNoSuchTable.state, "%s", err.Error())
+	case errors.Is(err, queries.ErrNotFlow):
+		return mysql.NewSQLError(errWrongObject.number, errWrongObject.state, "%s", err.Error())
+	case errors.Is(err, queries.ErrCycle):
+		return mysql.NewSQLError(errViewRecursive.number, errViewRecursive.state, "%s", err.Error())
+	case errors.Is(err, queries.ErrUnsupported):
+		return mysql.NewSQLError(errNotSupportedYet.number, errNotSupportedYet.state, "%s", err.Error())
+	case errors.Is(err, queries.ErrExpectation):
+		return mysql.NewSQLError(errCheckViolated.number, errCheckViolated.state, "%s", err.Error())
 	case errors.Is(err, tables.ErrExists):
 		return mysql.NewSQLError(errTableExists.number, errTableExists.state, "%s", err.Error())
 	}

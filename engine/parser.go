@@ -85,6 +85,7 @@ func (p *parser) ParseOneWithOptions(ctx context.Context, text string, options s
 	if err := p.guard(statement, len(sources) > 0); err != nil {
 		return refused(err), end, nil
 	}
+	renameSums(statement)
 	return p.replace(statement), end, nil
 }
 

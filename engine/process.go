@@ -8,6 +8,7 @@ import (
 	"github.com/dolthub/go-mysql-server/sql"
 	"github.com/dolthub/go-mysql-server/sql/analyzer"
 	"github.com/dolthub/go-mysql-server/sql/plan"
+	"github.com/dolthub/go-mysql-server/sql/planbuilder"
 	"github.com/dolthub/go-mysql-server/sql/transform"
 	vitesslog "github.com/dolthub/vitess/go/vt/log"
 	"github.com/sirupsen/logrus"
@@ -33,6 +34,8 @@ var prepareProcess = sync.OnceValue(func() error {
 	if len(analyzer.AlwaysBeforeDefault) == 0 {
 		analyzer.AlwaysBeforeDefault = []analyzer.Rule{{Id: ruleNothing, Apply: doNothing}}
 	}
+	builtIn := planbuilder.IsAggregateFunc
+	planbuilder.IsAggregateFunc = func(name string) bool { return name == sumName || builtIn(name) }
 	err := sql.SystemVariables.AssignValues(map[string]any{
 		"version": serverVersion, "version_comment": "smelt", "secure_file_priv": noDirectory, "local_infile": int8(0),
 	})

@@ -102,14 +102,17 @@ func reservedDatabase(name string) bool {
 	return false
 }
 
-// Function implements sql.FunctionProvider. The functions of the set come before the built-in ones; functions that
-// read files of the server are replaced by one that knows no file.
+// Function implements sql.FunctionProvider. The functions of the set come before the built-in ones; LOAD_FILE is
+// replaced by one that knows no file, SUM by one that keeps whole numbers whole.
 func (p *provider) Function(_ *sql.Context, name string) (sql.Function, bool) {
 	if f, ok := p.functions.Function(name); ok {
 		return f, true
 	}
-	if strings.EqualFold(name, "load_file") {
+	switch strings.ToLower(name) {
+	case "load_file":
 		return sql.Function1{Name: "load_file", Fn: newNoFile}, true
+	case "sum", sumName:
+		return sql.Function1{Name: "sum", Fn: newExactSum}, true
 	}
 	return nil, false
 }
