@@ -119,6 +119,7 @@ var errorRules = []errorRule{
 	{sql.ErrInvalidOperandColumns.Message, errOperandColumns, "Operand should contain $1 column(s)"},
 	{sql.ErrUnknownSystemVariable.Message, errUnknownVariable, ""},
 	{"expected insert destination to be resolved or unresolved table", errNotInsertable, "The target table of the INSERT is not insertable-into"},
+	{"Incorrect datetime value: '%s'", sqlCode{1525, "HY000"}, ""},
 	{sql.ErrInvalidJSONText.Message, sqlCode{3141, "22032"}, ""},
 	{sql.ErrUnsupportedFeature.Message, errNotSupportedYet, "This version of smelt doesn't yet support '$1'"},
 	{sql.ErrUnsupportedSyntax.Message, errNotSupportedYet, "This version of smelt doesn't yet support '$1'"},

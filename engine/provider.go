@@ -114,7 +114,7 @@ func (p *provider) Function(_ *sql.Context, name string) (sql.Function, bool) {
 	case "sum", sumName:
 		return sql.Function1{Name: "sum", Fn: newExactSum}, true
 	}
-	return nil, false
+	return retypedFunction(strings.ToLower(name))
 }
 
 // storeDatabase returns the directory of the store called name.

@@ -111,7 +111,3 @@ func (k *keptTrue) WithChildren(_ *sql.Context, children ...sql.Expression) (sql
 	}
 	return &keptTrue{child: children[0]}, nil
 }
-
-func retypeLiterals(_ *sql.Context, _ *analyzer.Analyzer, n sql.Node, _ *plan.Scope, _ analyzer.RuleSelector, _ *sql.QueryFlags) (sql.Node, transform.TreeIdentity, error) {
-	return n, transform.SameTree, nil
-}
