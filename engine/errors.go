@@ -43,6 +43,7 @@ var (
 	errNullNotAllowed     = sqlCode{1048, "23000"}
 	errColumnCount        = sqlCode{1136, "21S01"}
 	errMixOfGroup         = sqlCode{1140, "42000"}
+	errResultTooBig       = sqlCode{1104, "42000"}
 	errNoSuchTable        = sqlCode{1146, "42S02"}
 	errUnknownVariable    = sqlCode{1193, "HY000"}
 	errOperandColumns     = sqlCode{1241, "21000"}
@@ -270,6 +271,9 @@ func restateOurs(err error) *mysql.SQLError {
 	return nil
 }
 
+// errnoSuffix is what *mysql.SQLError adds to its text when it is printed.
+var errnoSuffix = regexp.MustCompile(` \(errno \d+\) \(sqlstate \w+\)`)
+
 // edge gives an error of ours its MySQL number before go-mysql-server sees it; errors of go-mysql-server pass unchanged,
 // because wrapping one hides its kind. nil stays nil.
 func edge(err error) error {
@@ -277,11 +281,31 @@ func edge(err error) error {
 		return nil
 	}
 	var known *mysql.SQLError
-	if errors.As(err, &known) {
+	switch {
+	case errors.As(err, &known) && err == error(known):
 		return known
+	case known != nil: // with words around it, which say where it happened
+		return mysql.NewSQLError(known.Num, known.State, "%s", errnoSuffix.ReplaceAllString(err.Error(), ""))
 	}
 	if ours := restateOurs(err); ours != nil {
 		return ours
 	}
 	return err
+}
+
+// queryError is an error of a query that the system runs for itself: the words that a client would read, and the cause.
+type queryError struct {
+	shown *mysql.SQLError
+	cause error
+}
+
+// Error implements error.
+func (e *queryError) Error() string { return e.shown.Message }
+
+// Unwrap lets errors.Is and errors.As see both.
+func (e *queryError) Unwrap() []error { return []error{e.shown, e.cause} }
+
+// inward returns err for callers inside the process.
+func inward(ctx context.Context, log *slog.Logger, err error) error {
+	return &queryError{shown: restate(ctx, log, err), cause: err}
 }

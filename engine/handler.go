@@ -133,10 +133,23 @@ func (h *handler) ComStmtExecute(ctx context.Context, c *mysql.Conn, prepare *my
 	})
 }
 
-// typed passes results on with the column types that MySQL would state.
+// resultBytesMax bounds the values of one result: go-mysql-server keeps the bytes of a result in memory until its last
+// row is sent.
+const resultBytesMax = 4 << 30
+
+// typed passes results on with the column types that MySQL would state, up to resultBytesMax.
 func typed(callback mysql.ResultSpoolFn) mysql.ResultSpoolFn {
+	bytes := 0
 	return func(r *sqltypes.Result, more bool) error {
 		r.Fields = textAsVarchar(r.Fields)
+		for _, row := range r.Rows {
+			for _, v := range row {
+				bytes += v.Len()
+			}
+		}
+		if bytes > resultBytesMax {
+			return mysqlError(errResultTooBig, "The result has more than %d bytes; add a LIMIT or read the table's Parquet files", resultBytesMax)
+		}
 		return callback(r, more)
 	}
 }

@@ -23,7 +23,7 @@ func (e *sqlEngine) query(ctx context.Context, q queries.Query) (queries.Result,
 	ctx, cancel := context.WithCancel(withStatement(ctx, q.SQL, q.Tables))
 	result, err := e.start(ctx, q)
 	if err != nil {
-		err = restate(ctx, e.log, err) // before cancel, which would look like a KILL
+		err = inward(ctx, e.log, err) // before cancel, which would look like a KILL
 		cancel()
 		return nil, err
 	}
@@ -54,7 +54,7 @@ func (e *sqlEngine) describe(ctx context.Context, q queries.Query) (tables.Schem
 	ctx = withStatement(ctx, q.SQL, q.Tables)
 	schema, err := e.bind(ctx, q)
 	if err != nil {
-		return nil, restate(ctx, e.log, err)
+		return nil, inward(ctx, e.log, err)
 	}
 	return schema, nil
 }

@@ -184,3 +184,29 @@ func printValue(v any) string {
 	}
 	return fmt.Sprint(v)
 }
+
+func TestQueryErrorsKeepTheirCause(t *testing.T) {
+	s := startSQL(t, nil)
+	cause := errors.New("the disk is gone")
+	broken := scanFunc(func(context.Context) (*tables.Batch, error) { return nil, fmt.Errorf("read part: %w", cause) })
+	result, err := s.query(t.Context(), queries.Query{SQL: "SELECT n FROM b", Tables: map[string]tables.Relation{"live.b": broken}})
+	require.NoError(t, err)
+	_, err = result.Next(t.Context())
+	require.ErrorIs(t, err, cause)
+	require.EqualError(t, err, "read part: the disk is gone")
+	require.NoError(t, result.Close())
+
+	_, err = s.describe(t.Context(), queries.Query{SQL: "SELECT x FROM b", Tables: map[string]tables.Relation{"live.b": broken}})
+	require.EqualError(t, err, "Unknown column 'x' in 'field list'")
+	var shown *mysql.SQLError
+	require.ErrorAs(t, edge(fmt.Errorf("create live.silver: %w", err)), &shown)
+	require.Equal(t, 1054, shown.Num)
+	require.Equal(t, "create live.silver: Unknown column 'x' in 'field list'", shown.Message)
+
+	require.ErrorContains(t, s.exec(t.Context(), "live", "DROP TABLE nothing"), "Unknown table 'live.nothing'")
+	require.NoError(t, s.exec(t.Context(), "live", "CREATE TABLE made (a BIGINT)"))
+	require.NoError(t, s.exec(t.Context(), "", "INSERT INTO made VALUES (1), (2)"))
+	made, err := s.store.Table("live", "made")
+	require.NoError(t, err)
+	require.EqualValues(t, 2, made.Snapshot().Rows())
+}

@@ -39,7 +39,9 @@ var _ sql.FunctionExpression = (*retyped)(nil)
 func (r *retyped) FunctionName() string { return r.name }
 
 // Description implements sql.FunctionExpression.
-func (r *retyped) Description() string { return "is " + r.name + "() with the type that MySQL gives it." }
+func (r *retyped) Description() string {
+	return "is " + r.name + "() with the type that MySQL gives it."
+}
 
 // Type implements sql.Expression.
 func (r *retyped) Type(*sql.Context) sql.Type { return r.result }

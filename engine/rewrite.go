@@ -82,7 +82,7 @@ func (e *sqlEngine) bindShowCreateTable(ctx *sql.Context, s *sqlparser.Show) (sq
 	if err != nil {
 		return nil, err
 	}
-	db := database(ctx, s.Table.DbQualifier.String())
+	db := e.database(ctx, s.Table.DbQualifier.String())
 	text := ""
 	if t, err := e.config.Store.Table(db, s.Table.Name.String()); err == nil {
 		text = t.Snapshot().Definition().Properties[propertyStatement]
@@ -110,7 +110,7 @@ func (e *sqlEngine) bindDropTable(s *sqlparser.DDL) sql.Node {
 		type target struct{ database, name string }
 		var targets []target
 		for _, t := range s.FromTables {
-			db, name := database(ctx, t.DbQualifier.String()), t.Name.String()
+			db, name := e.database(ctx, t.DbQualifier.String()), t.Name.String()
 			if strings.EqualFold(db, systemDatabase) {
 				return nil, mysqlError(errDatabaseAccess, "Access denied: database '%s' is read-only", systemDatabase)
 			}
@@ -147,7 +147,7 @@ func (e *sqlEngine) bindCreateSelect(ctx *sql.Context, s *sqlparser.DDL) (sql.No
 	if err != nil {
 		return nil, err
 	}
-	db, name := database(ctx, s.Table.DbQualifier.String()), s.Table.Name.String()
+	db, name := e.database(ctx, s.Table.DbQualifier.String()), s.Table.Name.String()
 	if _, err := e.provider.storeDatabase(db); err != nil {
 		return nil, err
 	}

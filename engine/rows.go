@@ -302,7 +302,7 @@ func (r *rowReader) fill(ctx context.Context) (batch *tables.Batch, err error) {
 			if ctx.Err() != nil {
 				return nil, context.Cause(ctx)
 			}
-			return nil, restate(r.ctx, r.engine.log, err)
+			return nil, inward(r.ctx, r.engine.log, err)
 		}
 	}
 	return r.builder.take(), nil

@@ -197,6 +197,8 @@ func TestPreparedStatements(t *testing.T) {
 	require.NoError(t, rows.Scan(&id, &text, &x))
 	require.Equal(t, "az", x.String)
 	require.NoError(t, rows.Close())
+	require.NoError(t, s.db.QueryRowContext(t.Context(), "SELECT SUM(id) FROM t WHERE id > ?", 0).Scan(&n))
+	require.Equal(t, 3, n)
 	_, err = s.db.QueryContext(t.Context(), "SELECT missing FROM t WHERE id = ?", 1)
 	wantMySQLError(t, err, 1054, "42S22", "Unknown column 'missing'")
 }

@@ -79,7 +79,7 @@ func (e *sqlEngine) close() error {
 func (e *sqlEngine) exec(ctx context.Context, database, statement string) error {
 	ctx = withStatement(ctx, statement, nil)
 	if err := e.drain(ctx, database, statement); err != nil {
-		return restate(ctx, e.log, err)
+		return inward(ctx, e.log, err)
 	}
 	return nil
 }

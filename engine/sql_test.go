@@ -65,6 +65,7 @@ func startSQL(t *testing.T, change func(*sqlConfig, *listenConfig)) *testSQL {
 		defer cancel()
 		require.NoError(t, s.server.Close(ctx))
 		require.NoError(t, s.server.Close(ctx), "closing twice")
+		require.NoError(t, s.close())
 		require.NoError(t, registry.Close())
 		require.NoError(t, store.Close())
 	})

@@ -114,15 +114,18 @@ func (e *sqlEngine) flows() (Flows, error) {
 	return e.config.Flows, nil
 }
 
-// database returns the database that a statement names, or else the current one.
-func database(ctx *sql.Context, named string) string {
-	if named != "" {
-		return named
+// database returns the database that a statement names, or else the current one, as it is spelt in the store.
+func (e *sqlEngine) database(ctx *sql.Context, named string) string {
+	if named == "" {
+		named = ctx.GetCurrentDatabase()
 	}
-	if current := ctx.GetCurrentDatabase(); current != "" {
-		return current
+	if named == "" {
+		named = defaultDatabase
 	}
-	return defaultDatabase
+	if d, err := e.provider.Database(ctx, named); err == nil {
+		return d.Name()
+	}
+	return named
 }
 
 func (e *sqlEngine) create(ctx *sql.Context, s *ddl.Create) (sql.RowIter, error) {
@@ -130,7 +133,11 @@ func (e *sqlEngine) create(ctx *sql.Context, s *ddl.Create) (sql.RowIter, error)
 	if err != nil {
 		return nil, err
 	}
-	changed, err := flows.Create(ctx, s, database(ctx, s.Database), e.config.Base)
+	d, err := e.provider.storeDatabase(e.database(ctx, s.Database))
+	if err != nil {
+		return nil, err
+	}
+	changed, err := flows.Create(ctx, s, d.name, e.config.Base)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +152,7 @@ func (e *sqlEngine) refresh(ctx *sql.Context, s *ddl.Refresh) (sql.RowIter, erro
 	if err != nil {
 		return nil, err
 	}
-	return okResult(0), flows.Refresh(ctx, database(ctx, s.Database), s.Name, s.Full)
+	return okResult(0), flows.Refresh(ctx, e.database(ctx, s.Database), s.Name, s.Full)
 }
 
 func (e *sqlEngine) drop(ctx *sql.Context, s *ddl.Drop) (sql.RowIter, error) {
@@ -153,7 +160,7 @@ func (e *sqlEngine) drop(ctx *sql.Context, s *ddl.Drop) (sql.RowIter, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := database(ctx, s.Database)
+	db := e.database(ctx, s.Database)
 	if err := flows.Drop(ctx, db, s.Name, s.Kind, s.IfExists); err != nil {
 		return nil, err
 	}
@@ -163,7 +170,7 @@ func (e *sqlEngine) drop(ctx *sql.Context, s *ddl.Drop) (sql.RowIter, error) {
 
 // showCreate prints the statement that made a flow's table.
 func (e *sqlEngine) showCreate(ctx *sql.Context, s *ddl.ShowCreate) (sql.RowIter, error) {
-	db, name := database(ctx, s.Database), s.Name
+	db, name := e.database(ctx, s.Database), s.Name
 	t, err := e.config.Store.Table(db, name)
 	if errors.Is(err, tables.ErrNotFound) {
 		return nil, mysqlError(errNoSuchTable, "Table '%s.%s' doesn't exist", db, name)
