@@ -201,6 +201,9 @@ func restateKnown(ctx context.Context, err *mysql.SQLError) *mysql.SQLError {
 }
 
 func restateText(ctx context.Context, text string) *mysql.SQLError {
+	if match := vitessPosition.FindStringSubmatch(text); match != nil && strings.Contains(text, "syntax error at") {
+		return mysql.NewSQLError(errSyntax.number, errSyntax.state, syntaxText, match[2], 1)
+	}
 	for i, pattern := range compiledRules() {
 		match := pattern.FindStringSubmatchIndex(text)
 		if match == nil {

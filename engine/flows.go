@@ -24,6 +24,8 @@ type Flows interface {
 	Flows() []queries.Status
 }
 
+var _ Flows = (*queries.Graph)(nil)
+
 // flowColumns are the columns of SHOW MATERIALIZED VIEWS and SHOW STREAMS; smelt.streams has more.
 var flowColumns = []string{"Database", "Name", "Kind", "State", "Strategy", "Reason", "Sources", "Last_error"}
 

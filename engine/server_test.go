@@ -249,3 +249,76 @@ func TestStatementReadsOneVersion(t *testing.T) {
 	require.EqualValues(t, 2, statementOf(ctx).pin(table).Rows())
 	require.EqualValues(t, 3, table.Snapshot().Rows())
 }
+
+// TestKilledInsertLeavesNothing: go-mysql-server closes a cancelled INSERT like a complete one.
+func TestKilledInsertLeavesNothing(t *testing.T) {
+	for _, rowsBefore := range []int{10, batchRows + 10} {
+		reading := make(chan struct{})
+		given := false
+		relation := scanFunc(func(ctx context.Context) (*tables.Batch, error) {
+			if given {
+				close(reading)
+				<-ctx.Done()
+				return nil, context.Cause(ctx)
+			}
+			given = true
+			b := tables.NewBatch(scanFunc(nil).Schema(), rowsBefore)
+			for range rowsBefore {
+				b.Columns[0].AppendInt(1)
+			}
+			b.Len = rowsBefore
+			return b, nil
+		})
+		s := startSQL(t, func(c *sqlConfig, _ *listenConfig) { c.System["some"] = fixed(relation) })
+		s.must(t, "CREATE TABLE t (n BIGINT)")
+		table, err := s.store.Table("live", "t")
+		require.NoError(t, err)
+		version := table.Snapshot().Version()
+		victim, err := s.db.Conn(t.Context())
+		require.NoError(t, err)
+		var id int
+		require.NoError(t, victim.QueryRowContext(t.Context(), "SELECT CONNECTION_ID()").Scan(&id))
+		failed := make(chan error, 1)
+		go func() {
+			_, err := victim.ExecContext(t.Context(), "INSERT INTO t SELECT n FROM smelt.some")
+			failed <- err
+		}()
+		<-reading
+		_, err = s.open(t, "", "", "").ExecContext(t.Context(), fmt.Sprintf("KILL QUERY %d", id))
+		require.NoError(t, err)
+		wantMySQLError(t, <-failed, 1317, "70100", "interrupted")
+		require.NoError(t, victim.Close())
+		require.Equal(t, version, table.Snapshot().Version())
+		s.must(t, "INSERT INTO t VALUES (1)")
+		require.EqualValues(t, 1, table.Snapshot().Rows())
+	}
+}
+
+// TestManyClients reads and writes from several connections at once.
+func TestManyClients(t *testing.T) {
+	s := startSQL(t, nil)
+	s.must(t, "CREATE TABLE t (client BIGINT, n BIGINT)")
+	const clients, inserts = 6, 10
+	var group sync.WaitGroup
+	errs := make(chan error, clients*inserts*2)
+	for client := range clients {
+		db := s.open(t, "", "", "")
+		group.Go(func() {
+			for n := range inserts {
+				_, err := db.ExecContext(t.Context(), "INSERT INTO t VALUES (?, ?)", client, n)
+				errs <- err
+				var mine int
+				err = db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM t a JOIN t b ON a.client = b.client AND a.n = b.n WHERE a.client = ?", client).Scan(&mine)
+				if err == nil && mine != n+1 {
+					err = fmt.Errorf("client %d sees %d of its %d rows", client, mine, n+1)
+				}
+				errs <- err
+			}
+		})
+	}
+	group.Wait()
+	close(errs)
+	for err := range errs {
+		require.NoError(t, err)
+	}
+}
