@@ -1,0 +1,162 @@
+package autoload
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"smelt/tables/vfs"
+)
+
+// compactEvery is after how many batches the entries of the ledger are written into one file.
+const compactEvery = 100
+
+// FileState says what became of a file.
+type FileState string
+
+const (
+	Loaded  FileState = "loaded"  // its rows are in the table
+	Failed  FileState = "failed"  // none of its rows are; Error says why
+	Changed FileState = "changed" // loaded before, and different since: not read again, see allowOverwrites
+)
+
+// File is what the ledger knows of one file.
+type File struct {
+	Path     string    `json:"path"`
+	Size     int64     `json:"size"` // bytes
+	Modified time.Time `json:"modified"`
+	Batch    int64     `json:"batch"` // the last that held it
+	State    FileState `json:"state"`
+	Rows     int64     `json:"rows"`
+	Tries    int64     `json:"tries"`
+	Error    string    `json:"error,omitempty"`   // why it failed, without the path
+	Content  bool      `json:"content,omitempty"` // failed by its content: only a change helps
+}
+
+// same reports whether the file on disk is the one that the ledger knows.
+func (f File) same(size int64, modified time.Time) bool {
+	return f.Size == size && f.Modified.Equal(modified)
+}
+
+// entry is one file of the ledger: the outcome of a batch, or of all batches up to one.
+type entry struct {
+	Batch int64  `json:"batch"`
+	Files []File `json:"files"`
+}
+
+// ledger remembers which files were read by which batch. An entry is durable before its batch is committed; whether it
+// counts is decided by the table alone, whose commit carries the number of the batch.
+type ledger struct {
+	fs  vfs.FS
+	dir string
+}
+
+func (l ledger) path(batch int64) string {
+	return filepath.Join(l.dir, fmt.Sprintf("%020d.json", batch))
+}
+
+func (l ledger) compacted(batch int64) string {
+	return filepath.Join(l.dir, fmt.Sprintf("upto-%020d.json", batch))
+}
+
+// write makes the entry durable, replacing one that was never committed.
+func (l ledger) write(e entry) error {
+	text, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("encode ledger entry %d: %w", e.Batch, err)
+	}
+	if err := l.fs.MkdirAll(l.dir); err != nil {
+		return fmt.Errorf("make ledger: %w", err)
+	}
+	return vfs.WriteFile(l.fs, l.path(e.Batch), text)
+}
+
+// read returns the files of all batches up to committed, the last word on each. A missing entry is an error: its files
+// would be read twice. Entries beyond committed were never committed and are passed over.
+func (l ledger) read(committed int64) (map[string]File, error) {
+	files := map[string]File{}
+	if committed == 0 {
+		return files, nil
+	}
+	infos, err := l.fs.List(l.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("list ledger: %w", err)
+	}
+	var upto int64
+	present := map[int64]bool{}
+	for _, i := range infos {
+		var n int64
+		if _, err := fmt.Sscanf(i.Name, "upto-%020d.json", &n); err == nil && n <= committed {
+			upto = max(upto, n)
+		} else if _, err := fmt.Sscanf(i.Name, "%020d.json", &n); err == nil {
+			present[n] = true
+		}
+	}
+	paths := []string{}
+	if upto > 0 {
+		paths = append(paths, l.compacted(upto))
+	}
+	for n := upto + 1; n <= committed; n++ {
+		if !present[n] {
+			return nil, fmt.Errorf("read ledger %s: entry %d of %d is missing; its files would be loaded twice", l.dir, n, committed)
+		}
+		paths = append(paths, l.path(n))
+	}
+	for _, path := range paths {
+		text, err := l.fs.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("read ledger: %w", err)
+		}
+		var e entry
+		if err := json.Unmarshal(text, &e); err != nil {
+			return nil, fmt.Errorf("read ledger entry %s: %w", path, err)
+		}
+		for _, f := range e.Files {
+			files[f.Path] = f
+		}
+	}
+	return files, nil
+}
+
+// compact writes all files up to a committed batch into one entry and removes the entries that it replaces. It may be
+// cut short anywhere and repeated.
+func (l ledger) compact(committed int64, files map[string]File) error {
+	all := entry{Batch: committed}
+	for _, f := range files {
+		if f.Batch <= committed {
+			all.Files = append(all.Files, f)
+		}
+	}
+	slices.SortFunc(all.Files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
+	text, err := json.Marshal(all)
+	if err != nil {
+		return fmt.Errorf("encode ledger up to %d: %w", committed, err)
+	}
+	if err := vfs.WriteFile(l.fs, l.compacted(committed), text); err != nil {
+		return err
+	}
+	infos, err := l.fs.List(l.dir)
+	if err != nil {
+		return fmt.Errorf("list ledger: %w", err)
+	}
+	for _, i := range infos {
+		var n int64
+		old := false
+		if _, err := fmt.Sscanf(i.Name, "upto-%020d.json", &n); err == nil {
+			old = n < committed
+		} else if _, err := fmt.Sscanf(i.Name, "%020d.json", &n); err == nil {
+			old = n <= committed
+		}
+		if old {
+			if err := l.fs.Remove(filepath.Join(l.dir, i.Name)); err != nil {
+				return fmt.Errorf("remove compacted ledger entry: %w", err)
+			}
+		}
+	}
+	return nil
+}
