@@ -180,8 +180,7 @@ func (h *handler) ParserOptionsForConnection(c *mysql.Conn) (sqlparser.ParserOpt
 
 // run calls f for one statement. A panic in it becomes an error whose stack only the log sees.
 func (h *handler) run(ctx context.Context, query string, f func(context.Context) error) (err error) {
-	ctx, cancel := context.WithTimeoutCause(withStatement(ctx, strings.TrimSpace(query), nil), h.timeout,
-		mysqlError(errQueryTimeout, "Query execution was interrupted, maximum statement execution time exceeded"))
+	ctx, cancel := context.WithTimeoutCause(withStatement(ctx, strings.TrimSpace(query), nil), h.timeout, errTimeout)
 	defer cancel()
 	ctx, interrupt := context.WithCancelCause(ctx)
 	defer interrupt(nil)
@@ -197,6 +196,9 @@ func (h *handler) run(ctx context.Context, query string, f func(context.Context)
 	}
 	return nil
 }
+
+// errTimeout is what a statement gets that has run for longer than the listener allows.
+var errTimeout = mysqlError(errQueryTimeout, "Query execution was interrupted, maximum statement execution time exceeded")
 
 // errShutdown is what statements in flight get when the server closes.
 var errShutdown = mysqlError(sqlCode{1053, "08S01"}, "Server shutdown in progress")

@@ -90,6 +90,8 @@ func TestStatementTimeout(t *testing.T) {
 	})
 	_, err := s.db.ExecContext(t.Context(), "SELECT COUNT(n) FROM smelt.blocks")
 	wantMySQLError(t, err, 3024, "HY000", "maximum statement execution time exceeded")
+	s.must(t, "REFRESH STREAMING TABLE silver FULL") // has no limit: scoring takes as long as it takes
+	require.Equal(t, []string{"refresh live.silver full=true"}, s.flows.calls)
 }
 
 func TestPanicIsHiddenFromTheClient(t *testing.T) {

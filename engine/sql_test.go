@@ -136,7 +136,10 @@ func sourcesOf(c *ddl.Create) []string {
 	return out
 }
 
-func (f *fakeFlows) Refresh(_ context.Context, database, name string, full bool) error {
+func (f *fakeFlows) Refresh(ctx context.Context, database, name string, full bool) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	f.calls = append(f.calls, fmt.Sprintf("refresh %s.%s full=%t", database, name, full))
 	return nil
 }

@@ -128,6 +128,21 @@ func (e *sqlEngine) database(ctx *sql.Context, named string) string {
 	return named
 }
 
+// untimed returns a context that ends with the statement's, but not at its limit of time: filling a table may score
+// every row by a model, which takes as long as it takes. KILL still stops it.
+func untimed(ctx *sql.Context) (context.Context, func()) {
+	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		if cause := context.Cause(ctx); !errors.Is(cause, errTimeout) {
+			cancel(cause)
+		}
+	})
+	return work, func() {
+		stop()
+		cancel(nil)
+	}
+}
+
 func (e *sqlEngine) create(ctx *sql.Context, s *ddl.Create) (sql.RowIter, error) {
 	flows, err := e.flows()
 	if err != nil {
@@ -137,7 +152,9 @@ func (e *sqlEngine) create(ctx *sql.Context, s *ddl.Create) (sql.RowIter, error)
 	if err != nil {
 		return nil, err
 	}
-	changed, err := flows.Create(ctx, s, d.name, e.config.Base)
+	work, done := untimed(ctx)
+	defer done()
+	changed, err := flows.Create(work, s, d.name, e.config.Base)
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +169,9 @@ func (e *sqlEngine) refresh(ctx *sql.Context, s *ddl.Refresh) (sql.RowIter, erro
 	if err != nil {
 		return nil, err
 	}
-	return okResult(0), flows.Refresh(ctx, e.database(ctx, s.Database), s.Name, s.Full)
+	work, done := untimed(ctx)
+	defer done()
+	return okResult(0), flows.Refresh(work, e.database(ctx, s.Database), s.Name, s.Full)
 }
 
 func (e *sqlEngine) drop(ctx *sql.Context, s *ddl.Drop) (sql.RowIter, error) {
