@@ -1,0 +1,140 @@
+-- Which data platform is talked about, by how many, and about what? Two directories of Twitter API v2 answers, one for
+-- each side, become one table of tweets, its predictions and keywords, and the tables that a dashboard reads.
+
+CREATE OR REFRESH STREAMING TABLE battle_databricks (
+  CONSTRAINT has_text EXPECT (text <> '')
+)
+COMMENT 'Tweets found by the search for databricks, as the API gave them: edited tweets appear in every version, and some twice'
+AS SELECT *, source_file, processing_time
+FROM STREAM read_files('databricks', format => 'json',
+  schemaHints => 'id STRING, text STRING, created_at STRING, author_id STRING, lang STRING, edit_history_tweet_ids JSON, public_metrics JSON');
+
+CREATE OR REFRESH STREAMING TABLE battle_snowflake (
+  CONSTRAINT has_text EXPECT (text <> '')
+)
+COMMENT 'Tweets found by the search for snowflake, as the API gave them: edited tweets appear in every version, and some twice'
+AS SELECT *, source_file, processing_time
+FROM STREAM read_files('snowflake', format => 'json',
+  schemaHints => 'id STRING, text STRING, created_at STRING, author_id STRING, lang STRING, edit_history_tweet_ids JSON, public_metrics JSON');
+
+-- A wrong label makes every later prediction worse without a sound, so a bad row stops this table until it is mended.
+CREATE OR REFRESH STREAMING TABLE battle_labels (
+  CONSTRAINT labelled EXPECT (text <> '' AND label <> '') ON VIOLATION FAIL UPDATE
+)
+COMMENT 'Short texts labelled by hand with one of eleven categories: what the category of a tweet is learned from'
+AS SELECT text, label
+FROM STREAM read_files('labels', format => 'json', schemaHints => 'text STRING, label STRING');
+
+-- To be replaced by APPLY CHANGES INTO battle_tweets ... KEYS (pk_id) SEQUENCE BY id STORED AS SCD TYPE 1.
+CREATE OR REFRESH MATERIALIZED VIEW battle_tweets
+COMMENT 'One row per tweet in its newest version; pk_id is the id of the first version and never changes, times are UTC'
+AS WITH received AS (
+  SELECT 'databricks' AS side, id, text, created_at, author_id, lang, edit_history_tweet_ids, public_metrics, source_file, processing_time
+  FROM battle_databricks
+  UNION ALL
+  SELECT 'snowflake', id, text, created_at, author_id, lang, edit_history_tweet_ids, public_metrics, source_file, processing_time
+  FROM battle_snowflake
+), keyed AS (
+  SELECT received.*, COALESCE(JSON_UNQUOTE(JSON_EXTRACT(edit_history_tweet_ids, '$[0]')), id) AS pk_id
+  FROM received
+), ranked AS (
+  -- Ids grow with time, so the greatest is the newest text. Of two copies the one read last has the fresher metrics; file
+  -- and side only make the choice the same in every refresh.
+  SELECT keyed.*, ROW_NUMBER() OVER (
+    PARTITION BY pk_id ORDER BY CAST(id AS UNSIGNED) DESC, processing_time DESC, source_file DESC, side) AS newest
+  FROM keyed
+)
+SELECT
+  pk_id, id, side,
+  -- The API writes '2023-01-12T18:04:05.000Z'. The milliseconds are always zero, and Z is UTC.
+  STR_TO_DATE(SUBSTRING(COALESCE(created_at, ''), 1, 19), '%Y-%m-%dT%H:%i:%s') AS created_at,
+  CAST(STR_TO_DATE(SUBSTRING(COALESCE(created_at, ''), 1, 10), '%Y-%m-%d') AS DATE) AS day,
+  author_id, lang, text,
+  id <> pk_id AS edited,
+  -- Answers of before December 2022 have no impressions: those are unknown, hence NULL and not 0.
+  CAST(JSON_EXTRACT(public_metrics, '$.retweet_count') AS SIGNED) AS retweets,
+  CAST(JSON_EXTRACT(public_metrics, '$.reply_count') AS SIGNED) AS replies,
+  CAST(JSON_EXTRACT(public_metrics, '$.like_count') AS SIGNED) AS likes,
+  CAST(JSON_EXTRACT(public_metrics, '$.quote_count') AS SIGNED) AS quotes,
+  CAST(JSON_EXTRACT(public_metrics, '$.impression_count') AS SIGNED) AS impressions
+FROM ranked
+WHERE newest = 1;
+
+-- The category is the vote of the five labelled texts nearest to the tweet, each with its similarity as its weight.
+-- To be replaced by a classifier: CREATE MODEL battle_category ... AS SELECT text, label FROM battle_labels.
+CREATE OR REFRESH MATERIALIZED VIEW battle_predictions
+COMMENT 'One row per tweet with its general topic, all topics that fit, and its category; category_score is the share of the vote, 0 to 1'
+AS WITH distances AS (
+  SELECT t.pk_id, l.label, similarity(t.text, l.text) AS nearness
+  FROM battle_tweets t CROSS JOIN battle_labels l
+), neighbours AS (
+  SELECT pk_id, label, nearness, ROW_NUMBER() OVER (PARTITION BY pk_id ORDER BY nearness DESC, label) AS place
+  FROM distances
+), votes AS (
+  -- A text that points the other way has a negative similarity: it is no vote at all.
+  SELECT pk_id, label, SUM(GREATEST(nearness, 0)) AS vote
+  FROM neighbours
+  WHERE place <= 5
+  GROUP BY pk_id, label
+), totals AS (
+  SELECT pk_id, SUM(vote) AS vote FROM votes GROUP BY pk_id
+), winners AS (
+  SELECT pk_id, label, vote, ROW_NUMBER() OVER (PARTITION BY pk_id ORDER BY vote DESC, label) AS place
+  FROM votes
+)
+SELECT
+  t.pk_id, t.side, t.day, t.created_at, t.text,
+  topic(t.text) AS topic,
+  topics(t.text) AS topics,
+  w.label AS category,
+  w.vote / NULLIF(s.vote, 0) AS category_score
+FROM battle_tweets t
+-- Outer joins, because tweets may be there before the first label is.
+LEFT JOIN winners w ON w.pk_id = t.pk_id AND w.place = 1
+LEFT JOIN totals s ON s.pk_id = t.pk_id;
+
+CREATE OR REFRESH MATERIALIZED VIEW battle_keywords
+COMMENT 'One row per tweet and keyword or phrase found in it; score says how well it stands for the whole tweet, 0 to 1'
+AS SELECT t.pk_id, t.side, t.day, LOWER(k.entity) AS entity, k.score
+FROM battle_tweets t,
+  JSON_TABLE(keywords(t.text, 5, 2), '$[*]' COLUMNS (entity VARCHAR(255) PATH '$.keyword', score DOUBLE PATH '$.score')) k
+-- The words that were searched for stand in every tweet and say nothing.
+WHERE LOWER(k.entity) NOT IN ('databricks', 'snowflake');
+
+-- From here on: what a dashboard asks, one table per picture, so that the tool only has to SELECT.
+
+CREATE OR REFRESH MATERIALIZED VIEW battle_daily
+COMMENT 'Line chart: tweets, likes and impressions a day (UTC) by side'
+AS SELECT day, side, COUNT(*) AS tweets, SUM(likes) AS likes, SUM(impressions) AS impressions
+FROM battle_tweets
+GROUP BY day, side;
+
+-- Today is the day of the newest tweet and not of the clock: a stream that was replayed or is late still shows something.
+CREATE OR REFRESH MATERIALIZED VIEW battle_today
+COMMENT 'List: the tweets of the newest day that has any'
+AS SELECT pk_id, side, created_at, text, likes, retweets, impressions
+FROM battle_tweets
+WHERE day = (SELECT MAX(day) FROM battle_tweets);
+
+CREATE OR REFRESH MATERIALIZED VIEW battle_top_tweets
+COMMENT 'List: the ten tweets of each side that were seen most; position 1 is the most seen'
+AS SELECT side, position, pk_id, created_at, text, impressions, likes
+FROM (
+  SELECT side, pk_id, created_at, text, impressions, likes,
+    ROW_NUMBER() OVER (PARTITION BY side ORDER BY impressions DESC, pk_id) AS position
+  FROM battle_tweets
+) seen
+WHERE position <= 10;
+
+CREATE OR REFRESH MATERIALIZED VIEW battle_word_cloud
+COMMENT 'Word cloud: weight is the sum of the scores of a keyword over all tweets of a side, tweets how many have it'
+AS SELECT side, entity, SUM(score) AS weight, COUNT(*) AS tweets
+FROM battle_keywords
+GROUP BY side, entity;
+
+CREATE OR REFRESH MATERIALIZED VIEW battle_categories
+COMMENT 'Pie chart: tweets of each side by category; share is in percent of the side'
+-- 100e0 and not 100: whole numbers would divide into a decimal of four digits.
+AS SELECT c.side, c.category, c.tweets, 100e0 * c.tweets / s.tweets AS share
+FROM (SELECT side, category, COUNT(*) AS tweets FROM battle_predictions GROUP BY side, category) c
+JOIN (SELECT side, COUNT(*) AS tweets FROM battle_predictions GROUP BY side) s ON s.side = c.side;
