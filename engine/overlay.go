@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 
+	"smelt/functions"
 	"smelt/tables"
 )
 
@@ -26,7 +27,7 @@ type statementKey struct{}
 
 // withStatement returns a context for the statement text over the relations of overlay, which may be nil.
 func withStatement(ctx context.Context, text string, overlay map[string]tables.Relation) context.Context {
-	return context.WithValue(ctx, statementKey{}, &statement{
+	return context.WithValue(functions.WithCache(ctx), statementKey{}, &statement{
 		text: text, overlay: overlay, pinned: map[string]*tables.Snapshot{}, missing: map[string]string{},
 	})
 }

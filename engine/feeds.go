@@ -1,0 +1,125 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"smelt/autoload"
+	"smelt/queries"
+	"smelt/queries/ddl"
+)
+
+// feeds opens watched directories for flows and remembers them, so that smelt.files can list their ledgers.
+type feeds struct {
+	watch   string
+	allowed []string // directories that read_files may name, symlinks resolved
+	log     *slog.Logger
+
+	mu      sync.Mutex
+	running map[*feed]struct{}
+}
+
+// feed adapts one autoload.Loader to what a flow reads from.
+type feed struct {
+	*autoload.Loader
+	owner    *feeds
+	stateDir string
+}
+
+func newFeeds(cfg Config, log *slog.Logger) *feeds {
+	f := &feeds{watch: cfg.Watch, log: log, running: map[*feed]struct{}{}}
+	dirs := append([]string{}, cfg.AllowPaths...)
+	if cfg.Watch != "" {
+		dirs = append(dirs, cfg.Watch)
+	}
+	for _, p := range cfg.Pipelines {
+		dirs = append(dirs, p, filepath.Dir(p))
+	}
+	for _, d := range dirs {
+		f.allowed = append(f.allowed, resolved(d))
+	}
+	return f
+}
+
+// resolved follows the symlinks of path; what does not exist yet is appended to the nearest ancestor that does.
+func resolved(path string) string {
+	rest := ""
+	for p := filepath.Clean(path); ; p = filepath.Dir(p) {
+		real, err := filepath.EvalSymlinks(p)
+		if err == nil {
+			return filepath.Join(real, rest)
+		}
+		if !errors.Is(err, fs.ErrNotExist) || p == filepath.Dir(p) {
+			return filepath.Clean(path)
+		}
+		rest = filepath.Join(filepath.Base(p), rest)
+	}
+}
+
+func (f *feeds) permits(dir string) bool {
+	real := resolved(dir)
+	for _, allowed := range f.allowed {
+		if real == allowed || strings.HasPrefix(real, strings.TrimSuffix(allowed, "/")+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// open is the queries.FeedFunc of the engine.
+func (f *feeds) open(ctx context.Context, files ddl.Files, base, stateDir string, committed int64) (queries.Feed, error) {
+	options, err := autoload.ParseOptions(files.Options)
+	if err != nil {
+		return nil, err
+	}
+	dir := files.Path
+	if !filepath.IsAbs(dir) {
+		dir = filepath.Join(base, dir)
+	}
+	if !f.permits(dir) {
+		return nil, fmt.Errorf("watch directory %q: it is under none of --watch, the pipelines' directories and --allow-path", dir)
+	}
+	loader, err := autoload.Open(ctx, autoload.Config{Dir: dir, Options: options, StateDir: stateDir, Committed: committed, Logger: f.log})
+	if err != nil {
+		return nil, err
+	}
+	one := &feed{Loader: loader, owner: f, stateDir: stateDir}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.running[one] = struct{}{}
+	return one, nil
+}
+
+// Next returns the next batch of files; the explicit nil keeps an empty *autoload.Batch from becoming a non-nil interface.
+func (f *feed) Next(ctx context.Context) (queries.FeedBatch, error) {
+	batch, err := f.Loader.Next(ctx)
+	if batch == nil || err != nil {
+		return nil, err
+	}
+	return batch, nil
+}
+
+// Close closes the loader and takes it off the list.
+func (f *feed) Close() error {
+	f.owner.mu.Lock()
+	delete(f.owner.running, f)
+	f.owner.mu.Unlock()
+	return f.Loader.Close()
+}
+
+// list returns the feeds that are open now.
+func (f *feeds) list() []*feed {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	list := make([]*feed, 0, len(f.running))
+	for one := range f.running {
+		list = append(list, one)
+	}
+	return list
+}

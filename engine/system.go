@@ -1,0 +1,271 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"smelt/queries"
+	"smelt/tables"
+)
+
+// historyLimit bounds how many commits of one table the system tables show: enough for days at one batch a minute.
+const historyLimit = 10_000
+
+var (
+	textType  = tables.Type{Kind: tables.String}
+	longType  = tables.Type{Kind: tables.Long}
+	timeType  = tables.Type{Kind: tables.Timestamp}
+	floatType = tables.Type{Kind: tables.Double}
+	boolType  = tables.Type{Kind: tables.Boolean}
+	jsonType  = tables.Type{Kind: tables.JSON}
+)
+
+// systemTables lists them by name.
+func (e *Engine) systemTables() map[string]func(ctx context.Context) (tables.Relation, error) {
+	return map[string]func(ctx context.Context) (tables.Relation, error){
+		"streams":      e.streams,
+		"progress":     e.progress,
+		"expectations": e.expectations,
+		"files":        e.files,
+		"models":       e.modelsTable,
+		"history":      e.history,
+	}
+}
+
+// appendRow appends one row: nil is NULL, the other values must fit the kinds of the schema.
+func appendRow(b *tables.Batch, values ...any) {
+	for i, v := range values {
+		c := &b.Columns[i]
+		switch v := v.(type) {
+		case nil:
+			c.AppendNull(b.Schema[i].Type.Kind)
+		case string:
+			c.AppendString(v)
+		case int64:
+			c.AppendInt(v)
+		case int:
+			c.AppendInt(int64(v))
+		case float64:
+			c.AppendFloat(v)
+		case bool:
+			c.AppendBool(v)
+		case time.Time:
+			if v.IsZero() {
+				c.AppendNull(b.Schema[i].Type.Kind)
+			} else {
+				c.AppendInt(v.UnixMicro())
+			}
+		default:
+			panic(fmt.Sprintf("system table column %s: no rule for %T", b.Schema[i].Name, v))
+		}
+	}
+	b.Len++
+}
+
+// orNull turns an empty text into NULL.
+func orNull(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
+
+var streamsSchema = tables.Schema{
+	{Name: "database", Type: textType},
+	{Name: "table", Type: textType},
+	{Name: "kind", Type: textType, Comment: "streaming_table or materialized_view"},
+	{Name: "state", Type: textType, Comment: "idle, running, waiting, retrying or failed"},
+	{Name: "strategy", Type: textType, Comment: "append or recompute"},
+	{Name: "reason", Type: textType, Comment: "why this strategy, or what the flow waits for"},
+	{Name: "sources", Type: textType, Comment: "what the SELECT reads"},
+	{Name: "table_rows", Type: longType},
+	{Name: "version", Type: longType, Comment: "newest Delta version"},
+	{Name: "lag_seconds", Type: floatType, Comment: "age of the oldest source change that the table does not show yet"},
+	{Name: "last_error", Type: textType},
+	{Name: "updated", Type: timeType, Comment: "newest commit, UTC"},
+}
+
+func (e *Engine) streams(context.Context) (tables.Relation, error) {
+	b := tables.NewBatch(streamsSchema, 0)
+	for _, s := range e.graph.Flows() {
+		var rows, version int64
+		var updated time.Time
+		if t, err := e.store.Table(s.Database, s.Table); err == nil {
+			snapshot := t.Snapshot()
+			rows, version, updated = snapshot.Rows(), snapshot.Version(), snapshot.Modified()
+		}
+		appendRow(b, s.Database, s.Table, s.Kind, s.State, s.Strategy, s.Reason, strings.Join(s.Sources, ", "),
+			rows, version, s.Lag.Seconds(), orNull(s.LastError), updated)
+	}
+	return tables.FromBatches(streamsSchema, b), nil
+}
+
+var progressSchema = tables.Schema{
+	{Name: "database", Type: textType},
+	{Name: "table", Type: textType},
+	{Name: "version", Type: longType, Comment: "Delta version that the batch made"},
+	{Name: "started", Type: timeType, Comment: "UTC"},
+	{Name: "duration_ms", Type: longType},
+	{Name: "read_ms", Type: longType, Comment: "listing, reading and decoding the source"},
+	{Name: "query_ms", Type: longType, Comment: "running the SELECT, models included"},
+	{Name: "write_ms", Type: longType, Comment: "writing and syncing files"},
+	{Name: "rows_in", Type: longType},
+	{Name: "rows_out", Type: longType},
+	{Name: "dropped", Type: longType, Comment: "rows dropped by expectations"},
+	{Name: "files", Type: longType, Comment: "source files read"},
+	{Name: "bytes", Type: longType, Comment: "bytes of source files read"},
+	{Name: "strategy", Type: textType},
+	{Name: "reason", Type: textType},
+}
+
+// eachBatch calls f for every batch of every flow, table by table, newest first.
+func (e *Engine) eachBatch(ctx context.Context, f func(s queries.Status, p queries.Progress)) error {
+	for _, s := range e.graph.Flows() {
+		t, err := e.store.Table(s.Database, s.Table)
+		if err != nil {
+			continue // dropped since
+		}
+		commits, err := t.History(ctx, historyLimit)
+		if err != nil {
+			return fmt.Errorf("read history of %s.%s: %w", s.Database, s.Table, err)
+		}
+		for _, c := range commits {
+			if p, ok := queries.ProgressOf(c); ok {
+				f(s, p)
+			}
+		}
+	}
+	return nil
+}
+
+func (e *Engine) progress(ctx context.Context) (tables.Relation, error) {
+	b := tables.NewBatch(progressSchema, 0)
+	err := e.eachBatch(ctx, func(s queries.Status, p queries.Progress) {
+		appendRow(b, s.Database, s.Table, p.Version, p.Started, p.Duration.Milliseconds(), p.Read.Milliseconds(), p.Query.Milliseconds(),
+			p.Write.Milliseconds(), p.RowsIn, p.RowsOut, p.Dropped, p.Files, p.Bytes, p.Strategy, p.Reason)
+	})
+	return tables.FromBatches(progressSchema, b), err
+}
+
+var expectationsSchema = tables.Schema{
+	{Name: "database", Type: textType},
+	{Name: "table", Type: textType},
+	{Name: "version", Type: longType, Comment: "Delta version that the batch made"},
+	{Name: "started", Type: timeType, Comment: "UTC"},
+	{Name: "expectation", Type: textType},
+	{Name: "action", Type: textType, Comment: "what the rule does today: warn, drop row or fail update"},
+	{Name: "passed", Type: longType},
+	{Name: "failed", Type: longType},
+}
+
+func (e *Engine) expectations(ctx context.Context) (tables.Relation, error) {
+	b := tables.NewBatch(expectationsSchema, 0)
+	err := e.eachBatch(ctx, func(s queries.Status, p queries.Progress) {
+		for _, x := range p.Expectations {
+			appendRow(b, s.Database, s.Table, p.Version, p.Started, x.Name, orNull(s.Actions[x.Name]), x.Passed, x.Failed)
+		}
+	})
+	return tables.FromBatches(expectationsSchema, b), err
+}
+
+var filesSchema = tables.Schema{
+	{Name: "database", Type: textType},
+	{Name: "table", Type: textType},
+	{Name: "path", Type: textType},
+	{Name: "size", Type: longType, Comment: "bytes"},
+	{Name: "modified", Type: timeType, Comment: "UTC"},
+	{Name: "batch", Type: longType},
+	{Name: "state", Type: textType, Comment: "loaded or failed"},
+	{Name: "rows", Type: longType},
+	{Name: "tries", Type: longType},
+	{Name: "error", Type: textType},
+}
+
+func (e *Engine) files(context.Context) (tables.Relation, error) {
+	b := tables.NewBatch(filesSchema, 0)
+	for _, f := range e.feeds.list() {
+		// A flow's state lies in <data>/<database>/<table>/_checkpoints/<flow>.
+		rel, err := filepath.Rel(e.cfg.DataDir, f.stateDir)
+		if err != nil {
+			return nil, fmt.Errorf("place ledger %q: %w", f.stateDir, err)
+		}
+		parts := strings.Split(filepath.ToSlash(rel), "/")
+		if len(parts) < 2 {
+			return nil, fmt.Errorf("place ledger %q: it is not inside a table", f.stateDir)
+		}
+		for _, file := range f.Files() {
+			appendRow(b, parts[0], parts[1], file.Path, file.Size, file.Modified, file.Batch, string(file.State), file.Rows, file.Tries, orNull(file.Error))
+		}
+	}
+	return tables.FromBatches(filesSchema, b), nil
+}
+
+var modelsSchema = tables.Schema{
+	{Name: "name", Type: textType, Comment: "also the name of the SQL function"},
+	{Name: "kind", Type: textType, Comment: "classifier or encoder"},
+	{Name: "version", Type: textType},
+	{Name: "labels", Type: jsonType},
+	{Name: "multi_label", Type: boolType},
+	{Name: "dimension", Type: longType, Comment: "length of an embedding"},
+	{Name: "max_tokens", Type: longType, Comment: "longer texts are cut"},
+	{Name: "license", Type: textType},
+	{Name: "digest", Type: textType, Comment: "SHA-256 over its files"},
+}
+
+func (e *Engine) modelsTable(context.Context) (tables.Relation, error) {
+	b := tables.NewBatch(modelsSchema, 0)
+	for _, m := range e.models.Models() {
+		labels, err := json.Marshal(m.Labels)
+		if err != nil {
+			return nil, fmt.Errorf("list labels of model %s: %w", m.Name, err)
+		}
+		appendRow(b, m.Name, m.Kind, m.Version, string(labels), m.MultiLabel, m.Dimension, m.MaxTokens, orNull(m.License), m.Digest)
+	}
+	return tables.FromBatches(modelsSchema, b), nil
+}
+
+var historySchema = tables.Schema{
+	{Name: "database", Type: textType},
+	{Name: "table", Type: textType},
+	{Name: "version", Type: longType},
+	{Name: "timestamp", Type: timeType, Comment: "UTC"},
+	{Name: "operation", Type: textType},
+	{Name: "parameters", Type: jsonType},
+	{Name: "metrics", Type: jsonType},
+}
+
+func (e *Engine) history(ctx context.Context) (tables.Relation, error) {
+	b := tables.NewBatch(historySchema, 0)
+	for _, database := range e.store.Databases() {
+		for _, t := range e.store.Tables(database) {
+			commits, err := t.History(ctx, historyLimit)
+			if err != nil {
+				return nil, fmt.Errorf("read history of %s.%s: %w", database, t.Name(), err)
+			}
+			for _, c := range commits {
+				parameters, metrics, err := maps(c)
+				if err != nil {
+					return nil, err
+				}
+				appendRow(b, database, t.Name(), c.Version, c.Time, c.Operation, parameters, metrics)
+			}
+		}
+	}
+	return tables.FromBatches(historySchema, b), nil
+}
+
+func maps(c tables.CommitInfo) (parameters, metrics string, err error) {
+	p, err := json.Marshal(c.Parameters)
+	if err != nil {
+		return "", "", fmt.Errorf("list parameters of version %d: %w", c.Version, err)
+	}
+	m, err := json.Marshal(c.Metrics)
+	if err != nil {
+		return "", "", fmt.Errorf("list metrics of version %d: %w", c.Version, err)
+	}
+	return string(p), string(m), nil
+}

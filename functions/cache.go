@@ -1,0 +1,132 @@
+package functions
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"smelt/models"
+)
+
+// maxCacheBytes bounds what one statement remembers, roughly counted: a chunk of rows must fit many times over.
+const maxCacheBytes = 64 << 20
+
+// taskKind is what a model is asked for.
+type taskKind uint8
+
+const (
+	taskClassify taskKind = iota + 1
+	taskEmbed
+	taskKeywords
+)
+
+// task is one way to ask one model. It is comparable: two calls with equal tasks share their predictions.
+type task struct {
+	kind     taskKind
+	model    string
+	keywords models.KeywordOptions // of taskKeywords
+}
+
+// need is a prediction that a call wants.
+type need struct {
+	task task
+	text string
+}
+
+// run asks the model about the texts; results are models.Classification, []float32 or []models.Keyword.
+func (t task) run(ctx context.Context, p Predictor, texts []string) ([]any, error) {
+	out := make([]any, len(texts))
+	switch t.kind {
+	case taskClassify:
+		found, err := p.Classify(ctx, t.model, texts)
+		return fill(out, found, err)
+	case taskEmbed:
+		found, err := p.Embed(ctx, t.model, texts)
+		return fill(out, found, err)
+	case taskKeywords:
+		found, err := p.Keywords(ctx, t.model, texts, t.keywords)
+		return fill(out, found, err)
+	default:
+		return nil, fmt.Errorf("ask model %q: no task of kind %d", t.model, t.kind)
+	}
+}
+
+func fill[T any](out []any, found []T, err error) ([]any, error) {
+	if err != nil {
+		return nil, err
+	}
+	if len(found) != len(out) {
+		return nil, fmt.Errorf("ask model: %d answers for %d texts", len(found), len(out))
+	}
+	for i, f := range found {
+		out[i] = f
+	}
+	return out, nil
+}
+
+// bytes estimates what a prediction weighs.
+func (n need) bytes(result any) int {
+	size := len(n.text) + 128
+	switch r := result.(type) {
+	case models.Classification:
+		size += 32 * len(r.Scores)
+	case []float32:
+		size += 4 * len(r)
+	case []models.Keyword:
+		size += 48 * len(r)
+	}
+	return size
+}
+
+// statementCache remembers the predictions of one statement, so that each text is scored once in it. It has two
+// halves: when the younger is full it becomes the older, whose entries are forgotten.
+type statementCache struct {
+	mu           sync.Mutex
+	young, old   map[need]any
+	weight, half int // bytes in young, and how many it may hold
+}
+
+type cacheKey struct{}
+
+// WithCache returns a context for one statement: all calls under it share their predictions.
+func WithCache(ctx context.Context) context.Context {
+	return context.WithValue(ctx, cacheKey{}, newStatementCache(maxCacheBytes))
+}
+
+func newStatementCache(bytes int) *statementCache {
+	return &statementCache{young: map[need]any{}, half: bytes / 2}
+}
+
+// cacheOf returns the statement's cache, or nil, on which get and put do nothing.
+func cacheOf(ctx context.Context) *statementCache {
+	c, _ := ctx.Value(cacheKey{}).(*statementCache)
+	return c
+}
+
+func (c *statementCache) get(n need) (any, bool) {
+	if c == nil {
+		return nil, false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if v, ok := c.young[n]; ok {
+		return v, true
+	}
+	v, ok := c.old[n]
+	return v, ok
+}
+
+func (c *statementCache) put(n need, result any) {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.weight >= c.half {
+		c.old, c.young, c.weight = c.young, map[need]any{}, 0
+	}
+	if _, ok := c.young[n]; !ok {
+		c.weight += n.bytes(result)
+	}
+	c.young[n] = result
+}

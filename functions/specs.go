@@ -1,0 +1,196 @@
+package functions
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+
+	"github.com/dolthub/go-mysql-server/sql"
+	"github.com/dolthub/go-mysql-server/sql/types"
+	"github.com/shopspring/decimal"
+
+	"smelt/models"
+)
+
+// maxTopN bounds keywords(t, top_n): a text has no more terms worth naming.
+const maxTopN = 1000
+
+// maxNgramWords bounds keywords(t, top_n, max_ngram): the number of candidates grows with it.
+const maxNgramWords = 5
+
+// null is the job of a call whose result is NULL.
+var null = job{result: func([]any) (any, error) { return nil, nil }}
+
+// classify plans a call that needs the classification of its first argument.
+func classify(model string, result func(models.Classification) any) func(args []any) (job, error) {
+	return func(args []any) (job, error) {
+		text, ok, err := textOf(args[0])
+		if err != nil || !ok {
+			return null, err
+		}
+		return job{
+			needs:  []need{{task: task{kind: taskClassify, model: model}, text: text}},
+			result: func(found []any) (any, error) { return result(found[0].(models.Classification)), nil },
+		}, nil
+	}
+}
+
+func labelSpec(name, model string) *spec {
+	return &spec{name: name, least: 1, most: 1, typ: labelType, description: "the label that model " + model + " gives a text",
+		plan: classify(model, func(c models.Classification) any { return c.Label })}
+}
+
+func scoreSpec(name, model string) *spec {
+	return &spec{name: name, least: 1, most: 1, typ: types.Float64, description: "the probability of the label that model " + model + " gives a text, 0 to 1",
+		plan: classify(model, func(c models.Classification) any { return c.Score })}
+}
+
+func jsonSpec(name, model string) *spec {
+	return &spec{name: name, least: 1, most: 1, typ: types.JSON, description: "label, score and all scores that model " + model + " gives a text",
+		plan: classify(model, func(c models.Classification) any {
+			scores := make(map[string]any, len(c.Scores))
+			for _, s := range c.Scores {
+				scores[s.Label] = s.Score
+			}
+			return types.JSONDocument{Val: map[string]any{"label": c.Label, "score": c.Score, "scores": scores}}
+		})}
+}
+
+func selectedSpec(name, model string) *spec {
+	return &spec{name: name, least: 1, most: 1, typ: types.JSON, description: "all labels that model " + model + " gives a text, most likely first",
+		plan: classify(model, func(c models.Classification) any { return jsonArray(c.Selected) })}
+}
+
+func jsonArray(texts []string) types.JSONDocument {
+	list := make([]any, len(texts))
+	for i, t := range texts {
+		list[i] = t
+	}
+	return types.JSONDocument{Val: list}
+}
+
+func embedSpec() *spec {
+	return &spec{name: "embed", least: 1, most: 1, typ: types.JSON, description: "the embedding of a text, a JSON array of numbers", plan: func(args []any) (job, error) {
+		text, ok, err := textOf(args[0])
+		if err != nil || !ok {
+			return null, err
+		}
+		return job{needs: []need{{task: task{kind: taskEmbed, model: encoderModel}, text: text}}, result: func(found []any) (any, error) {
+			vector := found[0].([]float32)
+			list := make([]any, len(vector))
+			for i, v := range vector {
+				list[i] = float64(v)
+			}
+			return types.JSONDocument{Val: list}, nil
+		}}, nil
+	}}
+}
+
+func similaritySpec() *spec {
+	return &spec{name: "similarity", least: 2, most: 2, typ: types.Float64, description: "how alike two texts are: the cosine of their embeddings, -1 to 1", plan: func(args []any) (job, error) {
+		a, okA, err := textOf(args[0])
+		if err != nil {
+			return null, err
+		}
+		b, okB, err := textOf(args[1])
+		if err != nil || !okA || !okB {
+			return null, err
+		}
+		t := task{kind: taskEmbed, model: encoderModel}
+		return job{needs: []need{{t, a}, {t, b}}, result: func(found []any) (any, error) {
+			x, y := found[0].([]float32), found[1].([]float32)
+			sum := 0.0
+			for i := range min(len(x), len(y)) {
+				sum += float64(x[i]) * float64(y[i])
+			}
+			return sum, nil
+		}}, nil
+	}}
+}
+
+func keywordsSpec() *spec {
+	return &spec{name: "keywords", least: 1, most: 4, typ: types.JSON, description: "the terms of a text that say most of it: keywords(text [, top_n [, max_ngram [, diversity]]])", plan: func(args []any) (job, error) {
+		text, ok, err := textOf(args[0])
+		if err != nil || !ok {
+			return null, err
+		}
+		o, ok, err := keywordOptions(args[1:])
+		if err != nil || !ok {
+			return null, err
+		}
+		return job{needs: []need{{task: task{kind: taskKeywords, model: encoderModel, keywords: o}, text: text}}, result: func(found []any) (any, error) {
+			words := found[0].([]models.Keyword)
+			list := make([]any, len(words))
+			for i, w := range words {
+				list[i] = map[string]any{"keyword": w.Term, "score": w.Score}
+			}
+			return types.JSONDocument{Val: list}, nil
+		}}, nil
+	}}
+}
+
+// keywordOptions reads what follows the text; a NULL among it makes the result NULL. A diversity asks for MMR.
+func keywordOptions(args []any) (o models.KeywordOptions, ok bool, err error) {
+	for i, arg := range args {
+		if arg == nil {
+			return o, false, nil
+		}
+		n, err := numberOf(arg)
+		if err != nil {
+			return o, false, fmt.Errorf("read argument %d of keywords: %w", i+2, err)
+		}
+		switch i {
+		case 0:
+			if n != math.Trunc(n) || n < 1 || n > maxTopN {
+				return o, false, sql.ErrInvalidArgumentDetails.New("keywords", fmt.Sprintf("top_n must be a whole number from 1 to %d, got %v", maxTopN, n))
+			}
+			o.TopN = int(n)
+		case 1:
+			if n != math.Trunc(n) || n < 1 || n > maxNgramWords {
+				return o, false, sql.ErrInvalidArgumentDetails.New("keywords", fmt.Sprintf("max_ngram must be a whole number from 1 to %d, got %v", maxNgramWords, n))
+			}
+			o.MaxNgram = int(n)
+		case 2:
+			if n < 0 || n > 1 {
+				return o, false, sql.ErrInvalidArgumentDetails.New("keywords", fmt.Sprintf("diversity must be between 0 and 1, got %v", n))
+			}
+			o.MMR, o.Diversity = true, n
+		}
+	}
+	return o, true, nil
+}
+
+// textSpec is a function of a text that needs no model.
+func textSpec(name, description string, f func(string) []string) *spec {
+	return &spec{name: name, least: 1, most: 1, typ: types.JSON, description: description, plan: func(args []any) (job, error) {
+		text, ok, err := textOf(args[0])
+		if err != nil || !ok {
+			return null, err
+		}
+		return job{result: func([]any) (any, error) { return jsonArray(f(text)), nil }}, nil
+	}}
+}
+
+// numberOf reads a number in whichever form SQL has it.
+func numberOf(v any) (float64, error) {
+	switch v := v.(type) {
+	case float64:
+		return v, nil
+	case float32:
+		return float64(v), nil
+	case decimal.Decimal:
+		f, _ := v.Float64()
+		return f, nil
+	case string:
+		return strconv.ParseFloat(v, 64)
+	}
+	n, _, err := types.Float64.Convert(sql.NewEmptyContext(), v)
+	if err != nil {
+		return 0, err
+	}
+	f, ok := n.(float64)
+	if !ok {
+		return 0, fmt.Errorf("no number: %v", v)
+	}
+	return f, nil
+}

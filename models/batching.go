@@ -1,0 +1,158 @@
+package models
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"smelt/models/onnx"
+)
+
+// How texts are put together. Eight texts of like length fill the second-level cache; more are slower, and in the order
+// of arrival padding makes batches slower than single texts.
+const (
+	batchRows   = 8
+	batchTokens = 4096
+	maxTokens   = 8192 // of one text: beyond it no model that we know goes
+	// encodeRows is how many texts one thread tokenizes at a time.
+	encodeRows = 256
+)
+
+// encoded is the ids of one text.
+type encoded struct {
+	ids []int64
+	at  int // position among the texts
+}
+
+// run scores texts and calls result with the values of each: from several goroutines, once for each text.
+func (r *Registry) run(ctx context.Context, m *model, texts []string, result func(i int, values []float32) error) error {
+	rows, err := r.encode(ctx, m, texts)
+	if err != nil {
+		return err
+	}
+	// Stable by position, so that the same texts make the same batches.
+	slices.SortStableFunc(rows, func(a, b encoded) int { return cmp.Compare(len(a.ids), len(b.ids)) })
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(cap(r.slots))
+	for len(rows) > 0 {
+		n := batchSize(rows)
+		batch := rows[:n]
+		rows = rows[n:]
+		group.Go(func() error {
+			return r.slot(ctx, func() error { return m.score(ctx, batch, result) })
+		})
+	}
+	return group.Wait()
+}
+
+// slot runs f when one of the registry's threads is free.
+func (r *Registry) slot(ctx context.Context, f func() error) error {
+	select {
+	case r.slots <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-r.slots }()
+	return f()
+}
+
+// batchSize returns how many of the rows, sorted by length, go together.
+func batchSize(rows []encoded) int {
+	n := 1
+	for n < min(len(rows), batchRows) && (n+1)*len(rows[n].ids) <= batchTokens {
+		n++
+	}
+	return n
+}
+
+// encode prepares and tokenizes the texts on all threads.
+func (r *Registry) encode(ctx context.Context, m *model, texts []string) ([]encoded, error) {
+	rows := make([]encoded, len(texts))
+	group, ctx := errgroup.WithContext(ctx)
+	for from := 0; from < len(texts); from += encodeRows {
+		to := min(from+encodeRows, len(texts))
+		group.Go(func() error {
+			return r.slot(ctx, func() error {
+				var ids []int64
+				for i := from; i < to; i++ {
+					start := len(ids)
+					ids, _ = m.tokens.Encode(ids, m.prepare(texts[i]), m.info.MaxTokens, m.specials)
+					rows[i] = encoded{ids: ids[start:len(ids):len(ids)], at: i}
+				}
+				return ctx.Err()
+			})
+		})
+	}
+	return rows, group.Wait()
+}
+
+// buffers hold the inputs of one run and are used again: a batch is small beside what allocating for it costs.
+type buffers struct{ ids, mask []int64 }
+
+var bufferPool = sync.Pool{New: func() any { return new(buffers) }}
+
+// score runs one batch. Rows are padded to the longest with id 0, which the mask hides. A text without any token gets
+// one hidden token, and so a result.
+func (m *model) score(ctx context.Context, batch []encoded, result func(i int, values []float32) error) error {
+	width := max(1, len(batch[len(batch)-1].ids))
+	b := bufferPool.Get().(*buffers)
+	defer bufferPool.Put(b)
+	b.ids = slices.Grow(b.ids[:0], len(batch)*width)[:len(batch)*width]
+	b.mask = slices.Grow(b.mask[:0], len(batch)*width)[:len(batch)*width]
+	clear(b.ids)
+	clear(b.mask)
+	for i, row := range batch {
+		for j, id := range row.ids {
+			if id < 0 || id >= m.tokens.Size() {
+				return fmt.Errorf("the tokenizer gave the id %d of %d", id, m.tokens.Size())
+			}
+			b.ids[i*width+j], b.mask[i*width+j] = id, 1
+		}
+	}
+	out, err := m.session.Run(ctx, b.ids, b.mask, len(batch), width)
+	if err != nil {
+		return err
+	}
+	return split(out, batch, b.mask, width, result)
+}
+
+// split hands each text its values; an output with a value for each token is averaged over the tokens.
+func split(out onnx.Tensor, batch []encoded, mask []int64, width int, result func(i int, values []float32) error) error {
+	if len(out.Shape) < 2 || out.Shape[0] != int64(len(batch)) {
+		return fmt.Errorf("the model gave a tensor of shape %v for %d texts", out.Shape, len(batch))
+	}
+	size := len(out.Values) / len(batch)
+	for i, row := range batch {
+		values := out.Values[i*size : (i+1)*size]
+		if len(out.Shape) == 3 {
+			values = mean(values, mask[i*width:(i+1)*width], int(out.Shape[2]))
+		}
+		if err := result(row.at, values); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mean averages the vectors of the tokens that the mask shows.
+func mean(values []float32, mask []int64, size int) []float32 {
+	out := make([]float32, size)
+	n := 0
+	for t, shown := range mask {
+		if shown == 0 {
+			continue
+		}
+		n++
+		for i, v := range values[t*size : (t+1)*size] {
+			out[i] += v
+		}
+	}
+	for i := range out {
+		out[i] /= float32(max(n, 1))
+	}
+	return out
+}
