@@ -40,7 +40,8 @@ func (f *flow) loop(ctx context.Context) {
 		default:
 			retry = minRetry
 			f.quiet()
-			f.rest(ctx, changed, 0)
+			// A feed keeps its signal until it is taken; the step may have opened it only now.
+			f.rest(ctx, append(changed, f.feedSignals()...), 0)
 		}
 	}
 }
@@ -55,7 +56,7 @@ func (f *flow) quiet() {
 	}
 }
 
-// changes returns the channels that say that a source may have something new.
+// changes returns the channels that say that a source table has something new.
 func (f *flow) changes() []any {
 	var channels []any
 	for _, s := range f.create.Sources {
@@ -65,11 +66,6 @@ func (f *flow) changes() []any {
 			}
 		}
 	}
-	f.batch.Lock()
-	for _, feed := range f.feeds {
-		channels = append(channels, feed.Changed())
-	}
-	f.batch.Unlock()
 	if f.create.Kind == ddl.MaterializedView {
 		pinned, err := f.pin()
 		if err != nil {
@@ -80,6 +76,17 @@ func (f *flow) changes() []any {
 				channels = append(channels, t.Changed())
 			}
 		}
+	}
+	return channels
+}
+
+// feedSignals returns the channels that say that a watched directory may have something new.
+func (f *flow) feedSignals() []any {
+	f.batch.Lock()
+	defer f.batch.Unlock()
+	var channels []any
+	for _, feed := range f.feeds {
+		channels = append(channels, feed.Changed())
 	}
 	return channels
 }
