@@ -10,14 +10,15 @@ import (
 )
 
 const deltaScript = `
-import json, sys
+import json, os, sys
 from deltalake import DeltaTable
 out = {}
 for path in sys.argv[1:]:
     t = DeltaTable(path)
     rows = t.to_pyarrow_table().to_pylist()
     out[path] = {"version": t.version(), "rows": len(rows), "description": t.metadata().description, "names": [f.name for f in t.schema().fields], "history": len(t.history())}
-print(json.dumps(out))
+print(json.dumps(out), flush=True)
+os._exit(0)  # the threads of both libraries sometimes abort an orderly exit of the interpreter
 `
 
 // TestAnOutsideDeltaReaderSeesEveryTable reads the tables of the sample pipeline with the deltalake package while the
