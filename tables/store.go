@@ -29,8 +29,8 @@ var (
 	ErrLocked = vfs.ErrLocked
 )
 
-// DefaultDatabase is made by Open; pipelines live in it unless they say otherwise.
-const DefaultDatabase = "live"
+// defaultDatabase is made by Open; pipelines live in it unless they say otherwise.
+const defaultDatabase = "live"
 
 const (
 	lockName    = "_lock"
@@ -103,8 +103,8 @@ func (s *Store) load() error {
 			return fmt.Errorf("open database %s: %w", e.Name, err)
 		}
 	}
-	if _, ok := s.databases[DefaultDatabase]; !ok {
-		return s.CreateDatabase(DefaultDatabase)
+	if _, ok := s.databases[defaultDatabase]; !ok {
+		return s.CreateDatabase(defaultDatabase)
 	}
 	return nil
 }
