@@ -52,33 +52,57 @@ type entry struct {
 // ledger remembers which files were read by which batch. An entry is durable before its batch is committed; whether it
 // counts is decided by the table alone, whose commit carries the number of the batch.
 type ledger struct {
-	fs  vfs.FS
-	dir string
+	fs   vfs.FS
+	dir  string
+	made bool // the directory and its name are durable
 }
 
-func (l ledger) path(batch int64) string {
+// depth is how many directories above the ledger may be new with it: the flow's state, the table's states, and the
+// name of those in the table's directory.
+const depth = 3
+
+func (l *ledger) path(batch int64) string {
 	return filepath.Join(l.dir, fmt.Sprintf("%020d.json", batch))
 }
 
-func (l ledger) compacted(batch int64) string {
+func (l *ledger) compacted(batch int64) string {
 	return filepath.Join(l.dir, fmt.Sprintf("upto-%020d.json", batch))
 }
 
 // write makes the entry durable, replacing one that was never committed.
-func (l ledger) write(e entry) error {
+func (l *ledger) write(e entry) error {
 	text, err := json.Marshal(e)
 	if err != nil {
 		return fmt.Errorf("encode ledger entry %d: %w", e.Batch, err)
 	}
-	if err := l.fs.MkdirAll(l.dir); err != nil {
+	if err := l.make(); err != nil {
 		return fmt.Errorf("make ledger: %w", err)
 	}
 	return vfs.WriteFile(l.fs, l.path(e.Batch), text)
 }
 
+// make makes the directory, once, and the names that lead to it durable.
+func (l *ledger) make() error {
+	if l.made {
+		return nil
+	}
+	if err := l.fs.MkdirAll(l.dir); err != nil {
+		return err
+	}
+	dir := l.dir
+	for range depth {
+		dir = filepath.Dir(dir)
+		if err := l.fs.SyncDir(dir); err != nil {
+			return err
+		}
+	}
+	l.made = true
+	return nil
+}
+
 // read returns the files of all batches up to committed, the last word on each. A missing entry is an error: its files
 // would be read twice. Entries beyond committed were never committed and are passed over.
-func (l ledger) read(committed int64) (map[string]File, error) {
+func (l *ledger) read(committed int64) (map[string]File, error) {
 	files := map[string]File{}
 	if committed == 0 {
 		return files, nil
@@ -125,7 +149,7 @@ func (l ledger) read(committed int64) (map[string]File, error) {
 
 // compact writes all files up to a committed batch into one entry and removes the entries that it replaces. It may be
 // cut short anywhere and repeated.
-func (l ledger) compact(committed int64, files map[string]File) error {
+func (l *ledger) compact(committed int64, files map[string]File) error {
 	all := entry{Batch: committed}
 	for _, f := range files {
 		if f.Batch <= committed {

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"smelt/tables"
+	"smelt/tables/vfs/errorfs"
 )
 
 // put drops a file as a careful producer does, long enough ago to count as whole.
@@ -357,6 +358,47 @@ func TestRandomWritersAgainstAModelOfWhatMustArrive(t *testing.T) {
 	slices.Sort(want)
 	slices.Sort(got)
 	require.Equal(t, want, got)
+}
+
+// TestNoPowerCutLosesACommittedEntry loses power before each operation on the state, in turn.
+func TestNoPowerCutLosesACommittedEntry(t *testing.T) {
+	dir := t.TempDir()
+	put(t, filepath.Join(dir, "a.json"), `{"a": 1}`)
+	const state = "/table/_checkpoints/flow"
+	record := func(f *errorfs.FS) error {
+		l, err := Open(context.Background(), Config{Dir: dir, StateDir: state, FS: f, Options: options(t, nil)})
+		require.NoError(t, err)
+		defer l.Close()
+		b, err := l.Next(context.Background())
+		require.NoError(t, err)
+		return b.Record(context.Background())
+	}
+	fresh := func() *errorfs.FS {
+		f := errorfs.New()
+		require.NoError(t, f.MkdirAll("/table"))
+		require.NoError(t, f.SyncDir("/"))
+		return f
+	}
+	whole := fresh()
+	require.NoError(t, record(whole))
+	for _, skip := range []bool{false, true} {
+		violations := 0
+		for at := 3; at <= whole.Ops()+1; at++ {
+			f := fresh()
+			f.CrashAt = at
+			if skip {
+				f.SkipSync = func(string, bool) bool { return true }
+			}
+			if record(f) != nil {
+				continue // not acknowledged: the table does not commit
+			}
+			l := &ledger{fs: f.Crash(), dir: state + "/ledger"}
+			if files, err := l.read(1); err != nil || len(files) != 1 {
+				violations++
+			}
+		}
+		require.Equal(t, skip, violations > 0, "without syncs something must be lost, with them nothing")
+	}
 }
 
 func TestReplayDropsEveryRowOnce(t *testing.T) {

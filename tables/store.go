@@ -79,6 +79,9 @@ func Open(dir string, o Options) (*Store, error) {
 	if err := s.fs.MkdirAll(dir); err != nil {
 		return nil, fmt.Errorf("make data directory %s: %w", dir, err)
 	}
+	if err := s.fs.SyncDir(filepath.Dir(filepath.Clean(dir))); err != nil {
+		return nil, fmt.Errorf("sync the directory that holds %s: %w", dir, err)
+	}
 	lock, err := s.fs.Lock(filepath.Join(dir, lockName))
 	if err != nil {
 		return nil, fmt.Errorf("open data directory %s: %w", dir, err)
