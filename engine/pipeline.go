@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/schollz/progressbar/v3"
@@ -120,7 +122,7 @@ func (b *bar) update(p queries.Progress) {
 func (b *bar) finish() {
 	_ = b.line.Finish()
 	fmt.Fprintln(b.out)
-	for name, rows := range b.rows {
-		fmt.Fprintf(b.out, "  %-20s %d rows\n", name, rows)
+	for _, name := range slices.Sorted(maps.Keys(b.rows)) {
+		fmt.Fprintf(b.out, "  %-20s %d rows\n", name, b.rows[name])
 	}
 }

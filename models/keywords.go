@@ -94,14 +94,12 @@ func candidateTerms(text string, maxNgram int) []string {
 
 // lowerPython is str.lower: the one letter whose lower case has two characters, and the sigma at the end of a word.
 func lowerPython(text string) string {
-	lower := strings.ToLower(strings.ReplaceAll(text, "İ", "i\u0307"))
+	text = strings.ReplaceAll(text, "İ", "i\u0307")
+	lower := strings.ToLower(text)
 	if !strings.Contains(text, "Σ") {
 		return lower
 	}
 	in, out := []rune(text), []rune(lower)
-	if len(in) != len(out) {
-		return lower
-	}
 	for i, r := range in {
 		if r == 'Σ' && i > 0 && unicode.IsLetter(in[i-1]) && (i+1 == len(in) || !unicode.IsLetter(in[i+1])) {
 			out[i] = 'ς'

@@ -138,6 +138,22 @@ class Graph:
         factor = self.op("Unsqueeze", self.op("Gather", self.const(scale), ids), self.const(np.array([2], np.int64)))
         return self.op("Mul", picked, factor)
 
+    def mask(self):
+        """The mask as float, [batch, sequence, 1]."""
+        return self.op("Unsqueeze", self.op("Cast", "attention_mask", to=TensorProto.FLOAT), self.const(np.array([2], np.int64)))
+
+    def total(self, x, mask):
+        """Sums the masked rows x, [batch, sequence, width], over the sequence. A product with the mask as a row, and not
+        ReduceSum: that one adds in another order for another batch, and a text's result would hang on its neighbours."""
+        row = self.op("Transpose", mask, perm=[0, 2, 1])
+        return self.op("Squeeze", self.op("MatMul", row, x), self.const(np.array([1], np.int64)))
+
+    def length(self, x):
+        """The length of each row of x, [batch, width], as [batch, 1]; a product for the same reason."""
+        row = self.op("Unsqueeze", x, self.const(np.array([1], np.int64)))
+        column = self.op("Unsqueeze", x, self.const(np.array([2], np.int64)))
+        return self.op("Sqrt", self.op("Squeeze", self.op("MatMul", row, column), self.const(np.array([2], np.int64))))
+
     def save(self, path, output, width, doc):
         i64 = lambda n: helper.make_tensor_value_info(n, TensorProto.INT64, ["batch", "sequence"])
         out = helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch", width])

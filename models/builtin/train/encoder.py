@@ -77,11 +77,9 @@ def vectors(rows, size):
 
 def export(e, path):
     g = Graph("encoder")
-    axis1, axis2 = g.const(np.array([1], np.int64)), g.const(np.array([2], np.int64))
-    mask = g.op("Unsqueeze", g.op("Cast", "attention_mask", to=1), axis2)
-    total = g.op("ReduceSum", g.op("Mul", g.rows(e, "input_ids"), mask), axis1, keepdims=0)
-    length = g.op("Sqrt", g.op("ReduceSum", g.op("Mul", total, total), axis1, keepdims=1))
-    g.op("Div", total, g.op("Max", length, g.const(np.float32(1e-9))), out="sentence_embedding")
+    mask = g.mask()
+    total = g.total(g.op("Mul", g.rows(e, "input_ids"), mask), mask)
+    g.op("Div", total, g.op("Max", g.length(total), g.const(np.float32(1e-9))), out="sentence_embedding")
     g.save(path, "sentence_embedding", DIMENSION, "smelt encoder: static vectors, int8")
 
 

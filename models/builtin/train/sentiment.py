@@ -97,8 +97,6 @@ def distil(rows, soft, hard, val_rows, val_labels, size, epochs, buckets, width)
     known = [h for h in hard if h >= 0]
     weight = torch.tensor(len(known) / (3 * np.bincount(known)), dtype=torch.float32)
     best, kept = 0, None
-    smooth = {k: v.clone() for k, v in model.state_dict().items()}  # the average of the last thousand steps: less chance in it
-    shown = Bag(size, buckets, width, 96, 3)
     for epoch in range(epochs):
         model.train()
         for part in batches(rows, 128, rng):
@@ -115,13 +113,10 @@ def distil(rows, soft, hard, val_rows, val_labels, size, epochs, buckets, width)
             loss.backward()
             opt.step()
             plan.step()
-            for k, v in model.state_dict().items():
-                smooth[k].lerp_(v, 0.001)
-        shown.load_state_dict(smooth)
-        score = recall(val_labels, predict(shown, val_rows))
-        print(f"bag epoch {epoch + 1}: {score:.4f}, last step {recall(val_labels, predict(model, val_rows)):.4f}", flush=True)
+        score = recall(val_labels, predict(model, val_rows))
+        print(f"bag epoch {epoch + 1}: {score:.4f}", flush=True)
         if score > best:
-            best, kept = score, {k: v.clone() for k, v in smooth.items()}
+            best, kept = score, {k: v.clone() for k, v in model.state_dict().items()}
     model.load_state_dict(kept)
     return model
 

@@ -152,12 +152,10 @@ def main(data, out):
 
 def export(vectors, table, w, b, path):
     g = Graph("topic")
-    axis1, axis2 = g.const(np.array([1], np.int64)), g.const(np.array([2], np.int64))
-    mask = g.op("Unsqueeze", g.op("Cast", "attention_mask", to=1), axis2)
-    total = lambda rows: g.op("ReduceSum", g.op("Mul", rows, mask), axis1, keepdims=0)
+    mask = g.mask()
+    total = lambda rows: g.total(g.op("Mul", rows, mask), mask)
     mean = total(g.rows(vectors, "input_ids"))
-    length = g.op("Sqrt", g.op("ReduceSum", g.op("Mul", mean, mean), axis1, keepdims=1))
-    dense = g.op("Div", mean, g.op("Max", length, g.const(np.float32(1e-9))))
+    dense = g.op("Div", mean, g.op("Max", g.length(mean), g.const(np.float32(1e-9))))
     hits = g.op("Min", total(g.rows(table, "input_ids")), g.const(np.float32(CAP)))
     x = g.op("Concat", dense, hits, axis=1)
     g.op("Gemm", x, g.const(w.astype(np.float32)), g.const(b.astype(np.float32)), transB=1, out="logits")
