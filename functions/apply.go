@@ -26,7 +26,45 @@ type Apply struct {
 	calls []*call
 }
 
-var _ sql.ExecBuilderNode = (*Apply)(nil)
+var (
+	_ sql.ExecBuilderNode = (*Apply)(nil)
+	_ sql.Expressioner    = (*Apply)(nil)
+)
+
+// Expressions implements sql.Expressioner: columns get their places in the rows after Apply was placed.
+func (a *Apply) Expressions() []sql.Expression {
+	exprs := make([]sql.Expression, len(a.calls))
+	for i, c := range a.calls {
+		exprs[i] = c
+	}
+	return exprs
+}
+
+// WithExpressions implements sql.Expressioner.
+func (a *Apply) WithExpressions(_ *sql.Context, exprs ...sql.Expression) (sql.Node, error) {
+	if len(exprs) != len(a.calls) {
+		return nil, sql.ErrInvalidChildrenNumber.New(a, len(exprs), len(a.calls))
+	}
+	calls := make([]*call, len(exprs))
+	for i, e := range exprs {
+		c, ok := e.(*call)
+		if !ok {
+			return nil, fmt.Errorf("replace call %s: got a %T", a.calls[i], e)
+		}
+		calls[i] = c
+	}
+	return &Apply{UnaryNode: a.UnaryNode, set: a.set, calls: calls}, nil
+}
+
+// Resolved implements sql.Node.
+func (a *Apply) Resolved() bool {
+	for _, c := range a.calls {
+		if !c.Resolved() {
+			return false
+		}
+	}
+	return a.UnaryNode.Resolved()
+}
 
 // IsReadOnly implements sql.Node.
 func (a *Apply) IsReadOnly() bool { return a.Child.IsReadOnly() }

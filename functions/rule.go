@@ -21,6 +21,9 @@ func (s *Set) AddRules(b *analyzer.Builder) *analyzer.Builder {
 
 // place puts an Apply under a node whose expressions call models.
 func (s *Set) place(ctx *sql.Context, n sql.Node) (sql.Node, transform.TreeIdentity, error) {
+	if applied(n) {
+		return n, transform.SameTree, nil
+	}
 	if f, ok := n.(*plan.Filter); ok {
 		return s.placeFilter(ctx, f)
 	}
