@@ -1,23 +1,18 @@
 package ddl
 
 import (
-	"fmt"
 	"strings"
 )
 
-// later names clauses of the grammar that are not there yet, so that a script says which and not merely "syntax error".
-var later = []string{"SCHEDULE", "TRIGGER", "REFRESH", "PARTITIONED", "CLUSTER", "FLOW", "WITH"}
-
-// create reads CREATE ..., or returns nil for a CREATE that is not ours.
+// create reads what follows CREATE.
 func (p *parser) create() (Statement, error) {
-	p.advance()
-	c := &Create{Text: statementText(p.text, p.all), Properties: map[string]string{}}
+	c := &Create{Text: cut(p.text, p.all[:len(p.all)-1]), Properties: map[string]string{}}
 	c.OrRefresh = p.accept("OR", "REFRESH") || p.accept("OR", "REPLACE")
-	if c.Kind = p.kind(); c.Kind == 0 {
-		return nil, nil
+	var err error
+	if c.Kind, err = p.mustKind(); err != nil {
+		return nil, err
 	}
 	c.IfNotExists = p.accept("IF", "NOT", "EXISTS")
-	var err error
 	if c.Database, c.Name, err = p.name("the name of the table"); err != nil {
 		return nil, err
 	}
@@ -31,33 +26,31 @@ func (p *parser) create() (Statement, error) {
 			return nil, err
 		}
 	}
-	if p.peek().kind == end {
+	if !p.peek().is("SELECT") && !p.peek().is("WITH") && !p.symbolAhead(0, "(") {
 		return nil, p.unexpected("a SELECT")
 	}
-	query := strings.TrimSpace(p.text[p.peek().start:p.all[len(p.all)-1].start])
-	query = strings.TrimRight(query, "; \t\r\n")
-	c.Query, c.Sources, err = rewriteAt(p.text, p.peek().start, query)
-	return c, err
-}
-
-func statementText(text string, all []token) string {
-	if len(all) < 2 {
-		return ""
+	first, last := p.peek(), p.all[len(p.all)-2]
+	query, sources, err := p.rewrite()
+	if err != nil {
+		return nil, err
 	}
-	return text[all[0].start:all[len(all)-2].stop]
+	c.Query, c.Sources = framed(query, first, last), sources
+	return c, nil
 }
 
 // elements reads the list in brackets behind the name: columns, and expectations. It may be empty.
 func (p *parser) elements(c *Create) error {
 	for !p.acceptSymbol(")") {
+		var err error
 		if p.peek().is("CONSTRAINT") {
-			if err := p.expectation(c); err != nil {
-				return err
-			}
-		} else if err := p.column(c); err != nil {
+			err = p.expectation(c)
+		} else {
+			err = p.column(c)
+		}
+		if err != nil {
 			return err
 		}
-		if t := p.peek(); t.kind == symbol && t.text == ")" {
+		if p.symbolAhead(0, ")") {
 			continue
 		}
 		if p.peek().is("CONSTRAINT") {
@@ -66,31 +59,44 @@ func (p *parser) elements(c *Create) error {
 		if err := p.expectSymbol(","); err != nil {
 			return err
 		}
+		if p.symbolAhead(0, ")") {
+			return p.unexpected("a column or CONSTRAINT behind the comma")
+		}
 	}
 	return nil
 }
 
-// column reads name [type [NOT NULL]] [COMMENT 'text']. The type is read and left to the SELECT.
+// column reads name [type [NOT NULL]] [COMMENT 'text']. The type is kept as text and left to the SELECT.
 func (p *parser) column(c *Create) error {
 	name, err := p.identifier("a column name, CONSTRAINT or )")
 	if err != nil {
 		return err
 	}
 	col := ColumnDef{Name: name}
+	from := p.at
 	for {
 		t := p.peek()
 		switch {
-		case p.accept("COMMENT"):
+		case t.is("COMMENT"):
+			if p.at > from {
+				col.Type = strings.Join(strings.Fields(cut(p.text, p.all[from:p.at])), " ")
+			}
+			p.advance()
 			if col.Comment, err = p.literal("a comment in quotes"); err != nil {
 				return err
 			}
+			c.Columns = append(c.Columns, col)
+			return nil
 		case t.kind == symbol && t.text == "(":
 			if _, err := p.brackets(); err != nil {
 				return err
 			}
-		case t.kind == word && !t.is("CONSTRAINT"):
+		case t.kind == word && !t.is("CONSTRAINT") || t.kind == symbol && strings.Contains("<>:", t.text):
 			p.advance()
 		default:
+			if p.at > from {
+				col.Type = strings.Join(strings.Fields(cut(p.text, p.all[from:p.at])), " ")
+			}
 			c.Columns = append(c.Columns, col)
 			return nil
 		}
@@ -107,15 +113,16 @@ func (p *parser) expectation(c *Create) error {
 	}
 	for _, known := range c.Expectations {
 		if strings.EqualFold(known.Name, e.Name) {
-			p.at--
-			return p.unexpected("a name that no other expectation of the table has")
+			return p.errorAt(p.all[p.at-1], "a name that no other expectation of the table has")
 		}
 	}
-	if err := p.expect("EXPECT"); err != nil {
-		return err
-	}
-	if p.peek().is("UNIQUE") || p.peek().is("DRIFT") {
-		return p.unexpected("an expression in brackets (EXPECT " + strings.ToUpper(p.peek().text) + " is not supported yet)")
+	switch {
+	case p.peek().is("CHECK"), p.peek().is("PRIMARY"), p.peek().is("FOREIGN"), p.peek().is("UNIQUE"):
+		return p.notYet("CONSTRAINT ... "+strings.ToUpper(p.peek().text), "EXPECT (expression)")
+	case !p.accept("EXPECT"):
+		return p.unexpected("EXPECT")
+	case p.peek().is("UNIQUE"), p.peek().is("DRIFT"):
+		return p.notYet("EXPECT "+strings.ToUpper(p.peek().text), "EXPECT (expression)")
 	}
 	if e.Expr, err = p.brackets(); err != nil {
 		return err
@@ -130,7 +137,7 @@ func (p *parser) expectation(c *Create) error {
 		case p.accept("FAIL", "UPDATE"):
 			e.Action = FailUpdate
 		case p.peek().is("QUARANTINE"):
-			return p.unexpected("DROP ROW or FAIL UPDATE (QUARANTINE is not supported yet)")
+			return p.notYet("ON VIOLATION QUARANTINE", "DROP ROW or FAIL UPDATE")
 		default:
 			return p.unexpected("DROP ROW or FAIL UPDATE")
 		}
@@ -145,24 +152,23 @@ func (p *parser) brackets() (string, error) {
 	if err := p.expectSymbol("("); err != nil {
 		return "", err
 	}
+	first := p.at
 	depth := 1
 	for {
 		t := p.advance()
 		switch {
 		case t.kind == end:
-			line, column := place(p.text, open.start)
-			return "", &SyntaxError{Line: line, Column: column, Want: "a closing bracket for this one", Got: "the end of the statement"}
+			return "", p.errorAt(t, "a bracket that closes the one at "+p.placeOf(open))
 		case t.kind == symbol && t.text == "(":
 			depth++
 		case t.kind == symbol && t.text == ")":
-			if depth--; depth == 0 {
-				inside := strings.TrimSpace(p.text[open.stop:t.start])
-				if inside == "" {
-					p.at--
-					return "", p.unexpected("an expression")
-				}
-				return inside, nil
+			if depth--; depth > 0 {
+				continue
 			}
+			if p.at-1 == first {
+				return "", p.errorAt(t, "an expression")
+			}
+			return cut(p.text, p.all[first:p.at-1]), nil
 		}
 	}
 }
@@ -177,33 +183,34 @@ func (p *parser) clause(c *Create) error {
 	case p.accept("TBLPROPERTIES"):
 		return p.properties(c.Properties)
 	}
-	for _, word := range later {
-		if p.peek().is(word) {
-			return p.unexpected(fmt.Sprintf("COMMENT, TBLPROPERTIES or AS (%s is not supported yet)", word))
+	if t := p.peek(); t.kind == word {
+		if name, ok := laterClauses[strings.ToUpper(t.text)]; ok {
+			return p.notYet(name, "COMMENT, TBLPROPERTIES or AS")
 		}
 	}
 	return p.unexpected("COMMENT, TBLPROPERTIES or AS")
 }
 
-// properties reads ('key' = 'value', ...).
+// properties reads ('key' = 'value', ...). As in Spark a key may be words with dots between them, and a value a number or
+// a truth value.
 func (p *parser) properties(into map[string]string) error {
 	if err := p.expectSymbol("("); err != nil {
 		return err
 	}
 	for {
-		key, err := p.literal("a property name in quotes")
+		at := p.peek()
+		key, err := p.propertyKey()
 		if err != nil {
 			return err
+		}
+		if lower := strings.ToLower(key); strings.HasPrefix(lower, "smelt.") || strings.HasPrefix(lower, "delta.") {
+			return p.errorAt(at, "a property whose name does not begin with smelt. or delta.")
 		}
 		if err := p.expectSymbol("="); err != nil {
 			return err
 		}
-		if into[key], err = p.literal("a property value in quotes"); err != nil {
+		if into[key], err = p.value(); err != nil {
 			return err
-		}
-		if strings.HasPrefix(key, "smelt.") || strings.HasPrefix(key, "delta.") {
-			p.at--
-			return p.unexpected("a property whose name does not begin with smelt. or delta.")
 		}
 		if p.acceptSymbol(")") {
 			return nil
@@ -212,4 +219,23 @@ func (p *parser) properties(into map[string]string) error {
 			return err
 		}
 	}
+}
+
+func (p *parser) propertyKey() (string, error) {
+	const what = "the name of a property"
+	if p.peek().kind == str {
+		return p.literal(what)
+	}
+	return p.dotted(what)
+}
+
+// dotted reads words with dots between them.
+func (p *parser) dotted(what string) (string, error) {
+	text, err := p.identifier(what)
+	for err == nil && p.acceptSymbol(".") {
+		var part string
+		part, err = p.identifier(what)
+		text += "." + part
+	}
+	return text, err
 }

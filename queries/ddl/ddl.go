@@ -65,9 +65,10 @@ type Create struct {
 	Text           string // the whole statement as written, without a trailing semicolon
 }
 
-// ColumnDef names a column and may comment it; types are those of the SELECT.
+// ColumnDef names a column and may comment it. Its type is what the SELECT yields; Type is only what the list says.
 type ColumnDef struct {
 	Name, Comment string
+	Type          string // as written, NOT NULL included; "" for none
 }
 
 // Expectation is a rule for rows: those for which Expr is not TRUE violate it.
@@ -121,45 +122,51 @@ func (*Drop) ours()       {}
 func (*Show) ours()       {}
 func (*ShowCreate) ours() {}
 
-// Piece is one statement of a script and the line on which it begins, counted from 1.
+// Piece is one statement of a script and where it begins, counted from 1; columns are characters.
 type Piece struct {
-	Text string
-	Line int
+	Text         string
+	Line, Column int
 }
 
 // Split cuts a script at its semicolons. Pieces without any token are left out; notebook lines that begin with
-// "-- MAGIC" or "-- COMMAND" are comments like any other.
+// "-- MAGIC" or "-- COMMAND" are comments like any other. A quote or comment that does not end is a *SyntaxError.
 func Split(script string) ([]Piece, error) {
 	l := &lexer{text: script}
 	var pieces []Piece
-	first, last := -1, 0
+	var part []token
 	for {
 		t, err := l.next()
 		if err != nil {
 			return nil, err
 		}
-		if t.kind == end || t.kind == symbol && t.text == ";" {
-			if first >= 0 {
-				line, _ := place(script, first)
-				pieces = append(pieces, Piece{Text: closeBang(script[first:last]), Line: line})
-			}
-			if t.kind == end {
-				return pieces, nil
-			}
-			first = -1
+		if t.kind != end && (t.kind != symbol || t.text != ";") {
+			part = append(part, t)
 			continue
 		}
-		if first < 0 {
-			first = t.start
+		if len(part) > 0 {
+			line, column := place(script, part[0].start)
+			pieces = append(pieces, Piece{Text: cut(script, part), Line: line, Column: column})
+			part = part[:0]
 		}
-		last = t.stop
+		if t.kind == end {
+			return pieces, nil
+		}
 	}
 }
 
-// closeBang gives a statement that stood inside /*! */, or ends in it, its missing bracket back.
-func closeBang(text string) string {
-	if strings.Count(text, "/*!") > strings.Count(text, "*/") {
-		return text + " */"
+// Normal returns the text with its tokens as they are written, one space between them, and no comments: two statements
+// with the same normal form mean the same. Text that does not lex is returned as it is.
+func Normal(sql string) string {
+	all, err := tokens(sql)
+	if err != nil {
+		return sql
 	}
-	return text
+	var out strings.Builder
+	for i, t := range all[:len(all)-1] {
+		if i > 0 {
+			out.WriteByte(' ')
+		}
+		out.WriteString(sql[t.start:t.stop])
+	}
+	return out.String()
 }

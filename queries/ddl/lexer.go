@@ -25,6 +25,7 @@ type token struct {
 	text  string // as written; for quoted and str without quotes and escapes
 	start int    // byte offset of its first character
 	stop  int    // byte offset behind its last character
+	bang  int    // which /*! */ of the text it stands in, counted from 1; 0 for none
 }
 
 // is reports whether the token is the bare keyword, in any case.
@@ -35,10 +36,14 @@ func (t token) is(keyword string) bool { return t.kind == word && strings.EqualF
 type SyntaxError struct {
 	Line, Column int    // of what was found, counted from 1; columns are characters
 	Want, Got    string // what was expected and what stands there
+	Hint         string // for what smelt's grammar has and this version has not: says so, and what to use; else ""
 }
 
 // Error implements error.
 func (e *SyntaxError) Error() string {
+	if e.Hint != "" {
+		return fmt.Sprintf("line %d, column %d: %s", e.Line, e.Column, e.Hint)
+	}
 	return fmt.Sprintf("syntax error at line %d, column %d: want %s, got %s", e.Line, e.Column, e.Want, e.Got)
 }
 
@@ -51,9 +56,11 @@ func place(text string, offset int) (line, column int) {
 
 // lexer splits SQL text into tokens. The content of /*! */ comments is executed by MySQL and so it is read as text.
 type lexer struct {
-	text string
-	pos  int
-	bang bool // inside /*! */
+	text  string
+	pos   int
+	bangs int // how many /*! were met
+	bang  int // the one that is open now, 0 for none
+	open  int // where that one begins
 }
 
 func (l *lexer) errorAt(offset int, want, got string) *SyntaxError {
@@ -66,6 +73,16 @@ func (l *lexer) next() (token, error) {
 	if err := l.skip(); err != nil {
 		return token{}, err
 	}
+	t, err := l.token()
+	t.bang = l.bang
+	if t.kind == end && l.bang != 0 {
+		return token{}, l.errorAt(l.open, "a closing */", "the end of the text")
+	}
+	return t, err
+}
+
+// token reads what begins at the present place.
+func (l *lexer) token() (token, error) {
 	start := l.pos
 	if start >= len(l.text) {
 		return token{kind: end, start: len(l.text), stop: len(l.text)}, nil
@@ -170,14 +187,15 @@ func (l *lexer) skip() error {
 			}
 			l.pos += n + 1
 		case strings.HasPrefix(rest, "/*!"):
+			l.bangs++
+			l.bang, l.open = l.bangs, l.pos
 			l.pos += len("/*!")
 			for l.pos < len(l.text) && l.text[l.pos] >= '0' && l.text[l.pos] <= '9' {
 				l.pos++ // the version number of MySQL's form
 			}
-			l.bang = true
-		case l.bang && strings.HasPrefix(rest, "*/"):
+		case l.bang != 0 && strings.HasPrefix(rest, "*/"):
 			l.pos += len("*/")
-			l.bang = false
+			l.bang = 0
 		case strings.HasPrefix(rest, "/*"):
 			n := strings.Index(rest[2:], "*/")
 			if n < 0 {
@@ -205,4 +223,25 @@ func tokens(text string) ([]token, error) {
 			return all, nil
 		}
 	}
+}
+
+// cut returns the part of the text from the first to the last of the tokens, which are some. A /*! that begins before
+// the part and ends in it, or the other way round, gets its missing bracket; one around the whole part is left out.
+func cut(text string, part []token) string {
+	first, last := part[0], part[len(part)-1]
+	return framed(text[first.start:last.stop], first, last)
+}
+
+// framed gives text, which reaches from first to last, the brackets that were cut off it.
+func framed(text string, first, last token) string {
+	if first.bang == last.bang {
+		return text
+	}
+	if first.bang != 0 {
+		text = "/*! " + text
+	}
+	if last.bang != 0 {
+		text += " */"
+	}
+	return text
 }

@@ -2,85 +2,139 @@ package ddl
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
 // RewriteQuery replaces each STREAM source of a SELECT by a placeholder that a MySQL parser takes for a table:
 // STREAM(db.t) becomes `stream:db.t`, STREAM read_files(...) becomes `files:1` and so on, with the alias t where the
-// user gave none. A text without STREAM comes back unchanged.
-func RewriteQuery(sql string) (string, []Source, error) { return rewriteAt(sql, 0, sql) }
+// user gave none. A text without STREAM comes back unchanged, and so does one that does not lex: it is MySQL's to refuse.
+func RewriteQuery(sql string) (string, []Source, error) {
+	if !mayStream(sql) {
+		return sql, nil, nil
+	}
+	all, err := tokens(sql)
+	if err != nil || len(all) == 1 {
+		return sql, nil, nil
+	}
+	p := &parser{text: sql, all: all}
+	first, last := all[0], all[len(all)-2]
+	query, sources, err := p.rewrite()
+	if err != nil || len(sources) == 0 {
+		return sql, nil, err
+	}
+	return sql[:first.start] + query + sql[last.stop:], sources, nil
+}
 
-// rewriteAt rewrites query, which begins at offset of the statement text, so that errors name places in the statement.
-func rewriteAt(text string, offset int, query string) (string, []Source, error) {
-	if !containsFold(query, "STREAM") && !containsFold(query, "LIVE") {
-		return query, nil, nil
-	}
-	all, err := tokens(text)
-	if err != nil {
-		return "", nil, err
-	}
-	p := &parser{text: text, all: all}
-	for p.peek().start < offset && p.peek().kind != end {
-		p.at++
-	}
-	stop := offset + len(query)
+// mayStream is a cheap test that spares most statements the lexer.
+func mayStream(sql string) bool {
+	upper := strings.ToUpper(sql)
+	return strings.Contains(upper, "STREAM") || strings.Contains(upper, "CLOUD_FILES")
+}
+
+// part says in which part of a SELECT a token stands.
+type part uint8
+
+const (
+	outside part = iota // of any SELECT: in the arguments of a function, say
+	listing             // between SELECT and FROM
+	from                // behind FROM
+	behind              // WHERE and all that follows
+)
+
+// scope is what the rewriter knows of one pair of round brackets, or of the statement around them.
+type scope struct {
+	part  part
+	table bool // a table is to come: behind FROM, JOIN or a comma of FROM
+}
+
+// rewrite copies the rest of the statement and replaces its STREAM sources. A word STREAM anywhere else than where a
+// table is to come is left alone: columns may be called so.
+func (p *parser) rewrite() (string, []Source, error) {
 	var out strings.Builder
 	var sources []Source
-	copied := offset
-	fromLike := false // the token before asks for a table: FROM, JOIN or a comma
-	for p.peek().kind != end && p.peek().start < stop {
+	copied := p.peek().start
+	scopes := []scope{{}}
+	for p.peek().kind != end {
 		t := p.peek()
-		if fromLike && t.is("STREAM") && p.streams() {
+		now := &scopes[len(scopes)-1]
+		if now.table && (t.is("STREAM") && p.streams() || t.is("CLOUD_FILES") && p.symbolAhead(1, "(")) {
 			source, err := p.source(len(sources) + 1)
 			if err != nil {
 				return "", nil, err
 			}
-			out.WriteString(text[copied:t.start])
+			out.WriteString(p.text[copied:t.start])
 			out.WriteString(p.placeholder(source))
 			copied = p.all[p.at-1].stop
 			sources = append(sources, source)
-			fromLike = false
+			now.table = false
 			continue
 		}
-		if t.is("LIVE") && p.ahead(1).kind == symbol && p.ahead(1).text == "." {
-			// LIVE.t is t of the pipeline's database.
-			out.WriteString(text[copied:t.start])
-			copied = p.ahead(1).stop
-			p.at += 2
-			continue
-		}
-		fromLike = t.is("FROM") || t.is("JOIN") || t.kind == symbol && (t.text == "," || t.text == "(")
+		scopes = step(scopes, t)
 		p.advance()
 	}
-	out.WriteString(text[copied:stop])
+	out.WriteString(p.text[copied:p.all[p.at-1].stop])
 	return out.String(), sources, nil
 }
 
-func containsFold(s, upper string) bool { return strings.Contains(strings.ToUpper(s), upper) }
-
-// streams reports whether the STREAM at hand is the keyword and not a table or column of that name.
-func (p *parser) streams() bool {
-	next := p.ahead(1)
+// step follows one token.
+func step(scopes []scope, t token) []scope {
+	now := &scopes[len(scopes)-1]
+	table := now.table
+	now.table = false
 	switch {
-	case next.kind == symbol:
-		return next.text == "("
-	case next.kind == quoted:
-		return true
-	case next.kind != word:
-		return false
-	}
-	for _, k := range []string{"AS", "WHERE", "JOIN", "ON", "GROUP", "ORDER", "LIMIT", "LEFT", "RIGHT", "INNER", "CROSS", "UNION", "HAVING", "USING", "SET"} {
-		if next.is(k) {
-			return false
+	case t.kind == symbol && t.text == "(":
+		next := scope{}
+		if table { // FROM (a JOIN b), or FROM (SELECT ...)
+			next = scope{part: from, table: true}
 		}
+		return append(scopes, next)
+	case t.kind == symbol && t.text == ")" && len(scopes) > 1:
+		return scopes[:len(scopes)-1]
+	case t.kind == symbol && t.text == ",":
+		now.table = now.part == from
+	case t.is("SELECT"):
+		now.part = listing
+	case t.is("FROM") && now.part == listing:
+		now.part, now.table = from, true
+	case t.is("JOIN") && now.part == from, t.is("STRAIGHT_JOIN") && now.part == from:
+		now.table = true
+	case t.is("LATERAL") && table:
+		now.table = true
+	case t.kind == word && now.part == from && slices.Contains(tailWords, strings.ToUpper(t.text)):
+		now.part = behind
 	}
-	return true
+	return scopes
 }
 
-// source reads STREAM(t), STREAM t, STREAM read_files(...) or STREAM cloud_files(...), in brackets or not.
+// tailWords begin what may follow FROM.
+var tailWords = []string{"WHERE", "GROUP", "HAVING", "ORDER", "LIMIT", "WINDOW", "UNION", "INTERSECT", "EXCEPT", "INTO", "PROCEDURE"}
+
+// noNames are words that cannot be the alias of a table, nor the name of a table behind STREAM, unless quoted.
+var noNames = append([]string{"AS", "JOIN", "ON", "LEFT", "RIGHT", "INNER", "OUTER", "CROSS", "FULL", "NATURAL", "STRAIGHT_JOIN", "USING", "FOR", "LATERAL",
+	"FORCE", "USE", "IGNORE", "LOCK", "PARTITION", "SET", "SELECT", "VALUES"}, tailWords...)
+
+func cannotName(t token) bool { return slices.Contains(noNames, strings.ToUpper(t.text)) }
+
+// streams reports whether the STREAM at hand is the keyword and not a table of that name.
+func (p *parser) streams() bool {
+	next := p.ahead(1)
+	switch next.kind {
+	case symbol:
+		return next.text == "("
+	case quoted:
+		return true
+	case word:
+		return !cannotName(next)
+	default:
+		return false
+	}
+}
+
+// source reads STREAM(t), STREAM t, STREAM read_files(...) or [STREAM] cloud_files(...), in brackets or not. Delta Live
+// Tables writes cloud_files without STREAM.
 func (p *parser) source(n int) (Source, error) {
-	p.advance()
-	bracket := p.acceptSymbol("(")
+	bracket := p.accept("STREAM") && p.acceptSymbol("(")
 	var s Source
 	var err error
 	switch {
@@ -91,7 +145,11 @@ func (p *parser) source(n int) (Source, error) {
 		s.Files, err = p.cloudFiles()
 		s.Placeholder = fmt.Sprintf("files:%d", n)
 	default:
-		s.Database, s.Table, err = p.name("the name of a table, or read_files(...)")
+		const want = "the name of a table, or read_files(...)"
+		if t := p.peek(); t.kind == word && cannotName(t) {
+			return s, p.unexpected(want)
+		}
+		s.Database, s.Table, err = p.name(want)
 		s.Placeholder = "stream:" + s.Table
 		if s.Database != "" {
 			s.Placeholder = "stream:" + s.Database + "." + s.Table
@@ -106,34 +164,18 @@ func (p *parser) source(n int) (Source, error) {
 // placeholder returns the text that replaces the source. Columns may be qualified by the table's name, so that becomes
 // the alias unless the statement gives one.
 func (p *parser) placeholder(s Source) string {
-	text := "`" + strings.ReplaceAll(s.Placeholder, "`", "``") + "`"
-	if p.hasAlias() {
+	text := quote(s.Placeholder)
+	if t := p.peek(); t.kind == quoted || t.is("AS") || t.kind == word && !cannotName(t) {
 		return text
 	}
 	alias := s.Table
 	if s.Files != nil {
 		alias = strings.ReplaceAll(s.Placeholder, ":", "_")
 	}
-	return text + " AS `" + strings.ReplaceAll(alias, "`", "``") + "`"
+	return text + " AS " + quote(alias)
 }
 
-// hasAlias reports whether the next token names the source anew.
-func (p *parser) hasAlias() bool {
-	t := p.peek()
-	if t.kind == quoted || t.is("AS") {
-		return true
-	}
-	if t.kind != word {
-		return false
-	}
-	for _, k := range []string{"WHERE", "JOIN", "ON", "GROUP", "ORDER", "LIMIT", "LEFT", "RIGHT", "INNER", "CROSS", "NATURAL", "STRAIGHT_JOIN",
-		"UNION", "INTERSECT", "EXCEPT", "HAVING", "USING", "WINDOW", "FOR", "LATERAL", "FORCE", "USE", "IGNORE", "PROCEDURE", "INTO", "LOCK"} {
-		if t.is(k) {
-			return false
-		}
-	}
-	return true
-}
+func quote(name string) string { return "`" + strings.ReplaceAll(name, "`", "``") + "`" }
 
 // readFiles reads read_files('dir', key => value, ...).
 func (p *parser) readFiles() (*Files, error) {
@@ -147,16 +189,9 @@ func (p *parser) readFiles() (*Files, error) {
 		return nil, err
 	}
 	for p.acceptSymbol(",") {
-		key, err := p.identifier("the name of an option")
+		key, err := p.dotted("the name of an option") // cloudFiles.format
 		if err != nil {
 			return nil, err
-		}
-		for p.acceptSymbol(".") { // cloudFiles.format
-			part, err := p.identifier("the name of an option")
-			if err != nil {
-				return nil, err
-			}
-			key += "." + part
 		}
 		if err := p.expectSymbol("=>"); err != nil {
 			return nil, err
@@ -196,9 +231,13 @@ func (p *parser) cloudFiles() (*Files, error) {
 	return f, p.expectSymbol(")")
 }
 
+// optionMap reads ('key', 'value', ...), which may be empty.
 func (p *parser) optionMap(into map[string]string) error {
 	if err := p.expectSymbol("("); err != nil {
 		return err
+	}
+	if p.acceptSymbol(")") {
+		return nil
 	}
 	for {
 		key, err := p.literal("the name of an option in quotes")

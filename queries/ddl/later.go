@@ -1,0 +1,79 @@
+package ddl
+
+import "strings"
+
+// later is one statement of smelt's grammar that this version does not know yet. It is refused by its name: a syntax
+// error of the MySQL parser would not say whether it was mistyped or is missing.
+type later struct {
+	words   string // first words; behind CREATE without OR REPLACE and TEMPORARY
+	name    string
+	instead string
+}
+
+// laterStatements are told by words that no statement of MySQL begins with.
+var laterStatements = []later{
+	{"APPLY CHANGES", "APPLY CHANGES", "a MATERIALIZED VIEW that picks the newest row of each key with ROW_NUMBER()"},
+	{"AUTO CDC", "AUTO CDC", "a MATERIALIZED VIEW that picks the newest row of each key with ROW_NUMBER()"},
+	{"CREATE FLOW", "CREATE FLOW", "one STREAMING TABLE whose SELECT has UNION ALL"},
+	{"CREATE LIVE VIEW", "CREATE LIVE VIEW", "CREATE VIEW or a MATERIALIZED VIEW"},
+	{"CREATE STREAMING VIEW", "CREATE STREAMING VIEW", "a STREAMING TABLE"},
+	{"CREATE STREAMING LIVE VIEW", "CREATE STREAMING LIVE VIEW", "a STREAMING TABLE"},
+	{"CREATE MODEL", "CREATE MODEL", ""},
+	{"CREATE ALERT", "CREATE ALERT", ""},
+	{"ALTER MODEL", "ALTER MODEL", ""},
+	{"ALTER ALERT", "ALTER ALERT", ""},
+	{"ALTER MATERIALIZED VIEW", "ALTER MATERIALIZED VIEW", "CREATE OR REFRESH MATERIALIZED VIEW with the new text"},
+	{"ALTER STREAMING TABLE", "ALTER STREAMING TABLE", "CREATE OR REFRESH STREAMING TABLE with the new text"},
+	{"DROP MODEL", "DROP MODEL", ""},
+	{"DROP ALERT", "DROP ALERT", ""},
+	{"DROP FLOW", "DROP FLOW", "DROP STREAMING TABLE"},
+	{"SHOW MODELS", "SHOW MODELS", "SELECT * FROM smelt.models"},
+	{"SHOW MODEL VERSIONS", "SHOW MODEL VERSIONS", "SELECT * FROM smelt.models"},
+	{"SHOW CREATE MODEL", "SHOW CREATE MODEL", "SELECT * FROM smelt.models"},
+	{"SHOW ALERTS", "SHOW ALERTS", ""},
+	{"SHOW QUARANTINE", "SHOW QUARANTINE", "SELECT * FROM smelt.expectations, which counts what was dropped"},
+	{"EVALUATE MODEL", "EVALUATE MODEL", ""},
+	{"ROLLBACK MODEL", "ROLLBACK MODEL", ""},
+	{"REPLAY QUARANTINE", "REPLAY QUARANTINE", ""},
+	{"UNLOAD FILE", "UNLOAD FILE", ""},
+	{"RELOAD FILE", "RELOAD FILE", ""},
+	{"CHECK PIPELINE", "CHECK PIPELINE", ""},
+	{"EXPLAIN REFRESH", "EXPLAIN REFRESH", "SELECT strategy, reason FROM smelt.streams"},
+	{"EXPLAIN ROW", "EXPLAIN ROW", ""},
+	{"VACUUM", "VACUUM", ""},
+}
+
+// laterStatement returns the entry for a statement that begins with the words, nil for any other.
+func laterStatement(words []string) *later {
+	if begins(words, "CREATE") {
+		words = withoutOr(words[1:])
+		if begins(words, "TEMPORARY") {
+			words = words[1:]
+		}
+		words = append([]string{"CREATE"}, words...)
+	}
+	for i := range laterStatements {
+		if begins(words, strings.Fields(laterStatements[i].words)...) {
+			return &laterStatements[i]
+		}
+	}
+	return nil
+}
+
+// refuseLater is the error for a statement that is not there yet, and for a temporary one of ours.
+func (p *parser) refuseLater() error {
+	var words []string
+	for i := 0; i < headWords && p.ahead(i).kind == word; i++ {
+		words = append(words, strings.ToUpper(p.ahead(i).text))
+	}
+	if l := laterStatement(words); l != nil {
+		return p.notYet(l.name, l.instead)
+	}
+	return nil
+}
+
+// laterClauses are clauses of CREATE that are not there yet, by their first word.
+var laterClauses = map[string]string{
+	"SCHEDULE": "SCHEDULE", "TRIGGER": "TRIGGER ON UPDATE", "REFRESH": "REFRESH POLICY", "PARTITIONED": "PARTITIONED BY", "CLUSTER": "CLUSTER BY",
+	"FLOW": "FLOW AUTO CDC", "WITH": "WITH", "LOCATION": "LOCATION", "USING": "USING",
+}
