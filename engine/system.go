@@ -247,7 +247,7 @@ func (e *Engine) history(ctx context.Context) (tables.Relation, error) {
 				return nil, fmt.Errorf("read history of %s.%s: %w", database, t.Name(), err)
 			}
 			for _, c := range commits {
-				parameters, metrics, err := maps(c)
+				parameters, metrics, err := encodedMaps(c)
 				if err != nil {
 					return nil, err
 				}
@@ -258,7 +258,7 @@ func (e *Engine) history(ctx context.Context) (tables.Relation, error) {
 	return tables.FromBatches(historySchema, b), nil
 }
 
-func maps(c tables.CommitInfo) (parameters, metrics string, err error) {
+func encodedMaps(c tables.CommitInfo) (parameters, metrics string, err error) {
 	p, err := json.Marshal(c.Parameters)
 	if err != nil {
 		return "", "", fmt.Errorf("list parameters of version %d: %w", c.Version, err)

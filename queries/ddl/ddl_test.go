@@ -1,9 +1,9 @@
 package ddl
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,96 +11,213 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestScripts runs testdata: `parse` prints what a statement says, `rewrite` a SELECT, `split` the pieces of a script.
-func TestScripts(t *testing.T) {
-	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+// TestText runs the scripts: `parse` prints a statement, `split` the pieces of a script, `rewrite` a SELECT, `normal` the
+// normal form.
+func TestText(t *testing.T) {
+	datadriven.Walk(t, "testdata/text", func(t *testing.T, path string) {
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			switch d.Cmd {
 			case "parse":
-				return parsed(d.Input)
-			case "rewrite":
-				query, sources, err := RewriteQuery(d.Input)
-				if err != nil {
-					return err.Error()
-				}
-				return query + show(sources)
+				return parseText(t, d.Input)
 			case "split":
 				pieces, err := Split(d.Input)
 				if err != nil {
-					return err.Error()
+					return err.Error() + "\n"
 				}
 				var out strings.Builder
 				for _, p := range pieces {
-					fmt.Fprintf(&out, "%d: %s\n", p.Line, strings.ReplaceAll(p.Text, "\n", "⏎"))
+					fmt.Fprintf(&out, "%d:%d %q\n", p.Line, p.Column, p.Text)
 				}
 				return out.String()
+			case "rewrite":
+				text, sources, err := RewriteQuery(d.Input)
+				if err != nil {
+					return err.Error() + "\n"
+				}
+				if len(sources) == 0 {
+					require.Equal(t, d.Input, text)
+					return "unchanged\n"
+				}
+				return text + "\n" + showSources(sources)
+			case "normal":
+				return Normal(d.Input) + "\n"
+			default:
+				t.Fatalf("unknown command %q", d.Cmd)
+				return ""
 			}
-			return "unknown command " + d.Cmd
 		})
 	})
 }
 
-func parsed(sql string) string {
-	statement, err := Parse(sql)
+func parseText(t *testing.T, sql string) string {
+	s, err := Parse(sql)
 	if err != nil {
-		return err.Error()
+		var syntax *SyntaxError
+		require.ErrorAs(t, err, &syntax)
+		return err.Error() + "\n"
 	}
-	if statement == nil {
-		return "not ours"
+	if s == nil {
+		return "not ours\n"
 	}
-	c, ok := statement.(*Create)
-	if !ok {
-		return fmt.Sprintf("%T %+v", statement, statement)
-	}
-	var out strings.Builder
-	fmt.Fprintf(&out, "%s %q.%q orRefresh=%v ifNotExists=%v\n", c.Kind, c.Database, c.Name, c.OrRefresh, c.IfNotExists)
-	for _, col := range c.Columns {
-		fmt.Fprintf(&out, "column %s %q\n", col.Name, col.Comment)
-	}
-	for _, e := range c.Expectations {
-		fmt.Fprintf(&out, "expect %s: %s, %s\n", e.Name, e.Expr, e.Action)
-	}
-	if c.Comment != "" {
-		fmt.Fprintf(&out, "comment %s\n", c.Comment)
-	}
-	if len(c.Properties) > 0 {
-		fmt.Fprintf(&out, "properties %v\n", c.Properties)
-	}
-	return out.String() + "query " + c.Query + show(c.Sources)
+	return show(s)
 }
 
-func show(sources []Source) string {
+func show(s Statement) string {
 	var out strings.Builder
-	for _, s := range sources {
-		fmt.Fprintf(&out, "\nsource %s", s.Placeholder)
-		if s.Files != nil {
-			// Maps are encoded by key, and these always encode.
-			options, _ := json.Marshal(s.Files.Options)
-			fmt.Fprintf(&out, " %s %s", s.Files.Path, options)
+	switch s := s.(type) {
+	case *Create:
+		fmt.Fprintf(&out, "create %s %s\n", s.Kind, qualified(s.Database, s.Name))
+		if s.OrRefresh || s.IfNotExists {
+			fmt.Fprintf(&out, "or refresh: %t, if not exists: %t\n", s.OrRefresh, s.IfNotExists)
 		}
+		for _, c := range s.Columns {
+			fmt.Fprintf(&out, "column %q type %q comment %q\n", c.Name, c.Type, c.Comment)
+		}
+		for _, e := range s.Expectations {
+			fmt.Fprintf(&out, "expect %q %q %s\n", e.Name, e.Expr, e.Action)
+		}
+		if s.Comment != "" {
+			fmt.Fprintf(&out, "comment %q\n", s.Comment)
+		}
+		if len(s.Properties) > 0 {
+			fmt.Fprintf(&out, "properties %q\n", s.Properties)
+		}
+		fmt.Fprintf(&out, "query %q\n", s.Query)
+		out.WriteString(showSources(s.Sources))
+	case *Refresh:
+		fmt.Fprintf(&out, "refresh %s %s full: %t\n", s.Kind, qualified(s.Database, s.Name), s.Full)
+	case *Drop:
+		fmt.Fprintf(&out, "drop %s %s if exists: %t\n", s.Kind, qualified(s.Database, s.Name), s.IfExists)
+	case *Show:
+		fmt.Fprintf(&out, "show %s like %q\n", s.Kind, s.Like)
+	case *ShowCreate:
+		fmt.Fprintf(&out, "show create %s %s\n", s.Kind, qualified(s.Database, s.Name))
 	}
 	return out.String()
 }
 
-func FuzzParseNeverPanicsAndLeavesWhatIsNotOurs(f *testing.F) {
-	for _, s := range []string{"CREATE STREAMING TABLE t AS SELECT * FROM STREAM(b)", "SELECT 1", "CREATE OR REFRESH MATERIALIZED VIEW `a` (x COMMENT 'y') AS SELECT 1;", "/*! CREATE */ LIVE TABLE", "REFRESH t FULL", "'", "CREATE TABLE t (a INT)"} {
+func qualified(database, name string) string { return fmt.Sprintf("%q.%q", database, name) }
+
+func showSources(sources []Source) string {
+	var out strings.Builder
+	for _, s := range sources {
+		if s.Files == nil {
+			fmt.Fprintf(&out, "source %s = %s\n", s.Placeholder, qualified(s.Database, s.Table))
+			continue
+		}
+		fmt.Fprintf(&out, "source %s = %q %q\n", s.Placeholder, s.Files.Path, s.Files.Options)
+	}
+	return out.String()
+}
+
+// TestTextOfACreateParsesToTheSame holds what a restart needs: a definition is stored as Text and parsed again.
+func TestTextOfACreateParsesToTheSame(t *testing.T) {
+	for _, sql := range corpus(t) {
+		first := create(t, sql)
+		if first == nil {
+			continue
+		}
+		second := create(t, first.Text)
+		require.NotNil(t, second, first.Text)
+		require.Equal(t, *first, *second)
+		// Splitting a statement that is alone changes nothing either.
+		pieces, err := Split(sql)
+		require.NoError(t, err)
+		require.Len(t, pieces, 1)
+		require.Equal(t, *first, *create(t, pieces[0].Text))
+	}
+}
+
+func create(t *testing.T, sql string) *Create {
+	t.Helper()
+	s, err := Parse(sql)
+	if err != nil {
+		return nil
+	}
+	c, _ := s.(*Create)
+	return c
+}
+
+// corpus is every input of the scripts.
+func corpus(t testing.TB) []string {
+	var all []string
+	walk, ok := t.(*testing.T)
+	if !ok {
+		return fuzzSeeds
+	}
+	datadriven.Walk(walk, "testdata/text", func(t *testing.T, path string) {
+		datadriven.RunTest(t, path, func(_ *testing.T, d *datadriven.TestData) string {
+			if d.Cmd == "parse" {
+				all = append(all, d.Input)
+			}
+			return d.Expected
+		})
+	})
+	require.NotEmpty(t, all)
+	return all
+}
+
+var fuzzSeeds = []string{
+	"CREATE OR REFRESH STREAMING TABLE a.b (c STRING COMMENT 'x', CONSTRAINT d EXPECT (c <> ')') ON VIOLATION DROP ROW) COMMENT 'it''s' AS SELECT * FROM STREAM(LIVE.t) q, JSON_TABLE(x, '$[*]' COLUMNS (y INT PATH '$')) m;",
+	"/*! CREATE MATERIALIZED VIEW v AS SELECT 1 */", "CREATE /*! OR REFRESH */ LIVE TABLE v ( ) TBLPROPERTIES ('a' = 'b') AS WITH x AS (SELECT 1) SELECT * FROM x -- end",
+	"SELECT id, stream s FROM stream", "REFRESH v FULL; SHOW STREAMS LIKE 'a%'", "DROP STREAMING TABLE IF EXISTS `a``b`", "SHOW CREATE MATERIALIZED VIEW v",
+	"SELECT * FROM cloud_files(\"/d\", \"json\", map(\"a\", \"b\"))", "SELECT * FROM STREAM read_files('d', format => 'json', a.b => 1.5) WHERE \"x\\\"y\" = 'z\\''",
+	"INSERT INTO t VALUES ('/*! STREAM(', \"--\", `#`)", "SELECT /* \x00 */ \xff FROM STREAM(", "/*!", "'", "CREATE STREAMING",
+}
+
+// FuzzParse holds for any text: nothing panics; what is not ours is left alone; a Create stands on its own text; a query
+// comes back whole when nothing in it streams; pieces of a script hold all of its tokens.
+func FuzzParse(f *testing.F) {
+	for _, s := range fuzzSeeds {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, sql string) {
-		statement, err := Parse(sql)
-		if c, ok := statement.(*Create); ok && err == nil {
-			require.NotEmpty(t, c.Name)
-			require.NotEmpty(t, c.Query)
+		s, err := Parse(sql)
+		if s == nil && err == nil && ours(head(sql)) {
+			t.Fatalf("ours, and neither statement nor error: %q", sql)
 		}
-		var syntax *SyntaxError
-		if err != nil {
-			require.True(t, errors.As(err, &syntax))
-			require.Positive(t, syntax.Line)
+		if (s != nil || err != nil) && !ours(head(sql)) {
+			t.Fatalf("not ours, and eaten: %q", sql)
 		}
-		query, sources, err := RewriteQuery(sql)
-		if err == nil && len(sources) == 0 && !strings.Contains(strings.ToUpper(sql), "LIVE") {
-			require.Equal(t, sql, query, "a query without STREAM comes back as it was")
+		if c, ok := s.(*Create); ok {
+			again, err := Parse(c.Text)
+			if err != nil {
+				t.Fatalf("text of a Create: %v: %q", err, c.Text)
+			}
+			require.Equal(t, *c, *again.(*Create))
 		}
-		_, _ = Split(sql)
+		rewritten, sources, err := RewriteQuery(sql)
+		if err == nil && len(sources) == 0 && rewritten != sql {
+			t.Fatalf("changed without a source: %q to %q", sql, rewritten)
+		}
+		checkSplit(t, sql)
 	})
+}
+
+func checkSplit(t *testing.T, script string) {
+	t.Helper()
+	pieces, err := Split(script)
+	if err != nil {
+		var syntax *SyntaxError
+		if !errors.As(err, &syntax) {
+			t.Fatalf("split: %T", err)
+		}
+		return
+	}
+	all, err := tokens(script)
+	require.NoError(t, err, "what splits also lexes")
+	var want, got []string
+	for _, tok := range all[:len(all)-1] {
+		if tok.kind != symbol || tok.text != ";" {
+			want = append(want, script[tok.start:tok.stop])
+		}
+	}
+	for _, p := range pieces {
+		part, err := tokens(p.Text)
+		require.NoError(t, err, p.Text)
+		for _, tok := range part[:len(part)-1] {
+			got = append(got, p.Text[tok.start:tok.stop])
+		}
+	}
+	require.True(t, slices.Equal(want, got), "pieces of %q: %q, tokens %q", script, got, want)
 }
