@@ -68,38 +68,52 @@ func (p *parser) elements(c *Create) error {
 
 // column reads name [type [NOT NULL]] [COMMENT 'text']. The type is kept as text and left to the SELECT.
 func (p *parser) column(c *Create) error {
-	name, err := p.identifier("a column name, CONSTRAINT or )")
+	const what = "a column name, CONSTRAINT or )"
+	if p.peek().is("AS") || p.peek().is("SELECT") {
+		return p.unexpected(what) // the list was not closed
+	}
+	name, err := p.identifier(what)
 	if err != nil {
 		return err
 	}
 	col := ColumnDef{Name: name}
-	from := p.at
+	if col.Type, err = p.columnType(); err != nil {
+		return err
+	}
+	if p.accept("COMMENT") {
+		if col.Comment, err = p.literal("a comment in quotes"); err != nil {
+			return err
+		}
+	}
+	c.Columns = append(c.Columns, col)
+	return nil
+}
+
+// columnType reads what stands between the name of a column and its comment.
+func (p *parser) columnType() (string, error) {
+	first := p.at
+	angles := 0 // open < of MAP<STRING, INT>
 	for {
 		t := p.peek()
 		switch {
-		case t.is("COMMENT"):
-			if p.at > from {
-				col.Type = strings.Join(strings.Fields(cut(p.text, p.all[from:p.at])), " ")
-			}
-			p.advance()
-			if col.Comment, err = p.literal("a comment in quotes"); err != nil {
-				return err
-			}
-			c.Columns = append(c.Columns, col)
-			return nil
 		case t.kind == symbol && t.text == "(":
 			if _, err := p.brackets(); err != nil {
-				return err
+				return "", err
 			}
-		case t.kind == word && !t.is("CONSTRAINT") || t.kind == symbol && strings.Contains("<>:", t.text):
-			p.advance()
+			continue
+		case t.kind == symbol && t.text == "<":
+			angles++
+		case t.kind == symbol && t.text == ">" && angles > 0:
+			angles--
+		case t.kind == symbol && angles > 0 && (t.text == "," || t.text == ":"):
+		case t.kind == word && !t.is("COMMENT") && !t.is("CONSTRAINT"):
 		default:
-			if p.at > from {
-				col.Type = strings.Join(strings.Fields(cut(p.text, p.all[from:p.at])), " ")
+			if p.at == first {
+				return "", nil
 			}
-			c.Columns = append(c.Columns, col)
-			return nil
+			return strings.Join(strings.Fields(cut(p.text, p.all[first:p.at])), " "), nil
 		}
+		p.advance()
 	}
 }
 
@@ -185,7 +199,9 @@ func (p *parser) clause(c *Create) error {
 	}
 	if t := p.peek(); t.kind == word {
 		if name, ok := laterClauses[strings.ToUpper(t.text)]; ok {
-			return p.notYet(name, "COMMENT, TBLPROPERTIES or AS")
+			e := p.notYet(name, "")
+			e.Want = "COMMENT, TBLPROPERTIES or AS (" + name + " is not supported yet)"
+			return e
 		}
 	}
 	return p.unexpected("COMMENT, TBLPROPERTIES or AS")

@@ -180,7 +180,8 @@ func (l *lexer) skip() error {
 		switch {
 		case unicode.IsSpace(r) || r == '\ufeff':
 			l.pos += size
-		case rest[0] == '#', strings.HasPrefix(rest, "--") && (len(rest) == 2 || rest[2] <= ' '):
+		case rest[0] == '#', strings.HasPrefix(rest, "--"), strings.HasPrefix(rest, "//"):
+			// As Spark and our MySQL parser have it: MySQL itself wants a blank behind --, and takes 5--3 for 8.
 			n := strings.IndexByte(rest, '\n')
 			if n < 0 {
 				n = len(rest) - 1
