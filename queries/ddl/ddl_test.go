@@ -139,13 +139,10 @@ func create(t *testing.T, sql string) *Create {
 }
 
 // corpus is every input of the scripts.
-func corpus(t testing.TB) []string {
+func corpus(t *testing.T) []string {
+	t.Helper()
 	var all []string
-	walk, ok := t.(*testing.T)
-	if !ok {
-		return fuzzSeeds
-	}
-	datadriven.Walk(walk, "testdata/text", func(t *testing.T, path string) {
+	datadriven.Walk(t, "testdata/text", func(t *testing.T, path string) {
 		datadriven.RunTest(t, path, func(_ *testing.T, d *datadriven.TestData) string {
 			if d.Cmd == "parse" {
 				all = append(all, d.Input)
