@@ -31,7 +31,8 @@ vet:
 lint: ## the project's own rules: imports, sizes, documentation, errors
 	go test -tags $(TAGS) -count=1 ./integration/lint
 
-race: build onnxruntime
+RACE_PACKAGES ?= ./autoload ./tables/... ./queries/... ./models/... ./functions ./engine/...
+race: build onnxruntime ## the same packages under the race detector
 	go test -tags $(TAGS) -race -short $(RACE_PACKAGES)
 
 check: fmt vet lint test race ## everything that CI runs
