@@ -176,7 +176,13 @@ func FuzzParse(f *testing.F) {
 		if (s != nil || err != nil) && !ours(head(sql)) {
 			t.Fatalf("not ours, and eaten: %q", sql)
 		}
+		var syntax *SyntaxError
+		if err != nil && (!errors.As(err, &syntax) || syntax.Line < 1 || syntax.Column < 1 || syntax.Want == "" || syntax.Got == "") {
+			t.Fatalf("error without a place: %v", err)
+		}
 		if c, ok := s.(*Create); ok {
+			require.NotEmpty(t, c.Name)
+			require.NotEmpty(t, c.Query)
 			again, err := Parse(c.Text)
 			if err != nil {
 				t.Fatalf("text of a Create: %v: %q", err, c.Text)
