@@ -222,6 +222,8 @@ func (l *Loader) Next(ctx context.Context) (*Batch, error) {
 		case <-ctx.Done():
 			timer.Stop()
 			return nil, ctx.Err()
+		case <-l.watch.signal: // perhaps the notification that shortens the wait
+			timer.Stop()
 		case <-timer.C:
 		}
 	}

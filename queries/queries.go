@@ -101,8 +101,8 @@ const (
 const (
 	// maxBatchRows bounds the source rows of one batch: progress shows, and a crash repeats little.
 	maxBatchRows = 65_536
-	// recomputeShare is how many times its own duration a recompute rests, so that it takes a tenth of the time.
-	recomputeShare = 9
+	// recomputeShare is how many times its own duration a recompute rests, so that it takes a fifth of the time.
+	recomputeShare = 4
 	// maxRest bounds that rest, or a slow view would look dead.
 	maxRest = 10 * time.Second
 	// minRetry and maxRetry bound the back-off after an error.
