@@ -7,7 +7,6 @@ import (
 	"math/big"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"smelt/tables/batch"
 	"smelt/tables/delta"
@@ -22,6 +21,10 @@ const (
 	tieBreaker = "\U0010FFFF"
 	// statTime is the form of timestamps in statistics: UTC, milliseconds.
 	statTime = "2006-01-02T15:04:05.000Z"
+
+	secondsPerDay = 24 * 60 * 60
+	firstDay      = -719162 // 0001-01-01
+	lastDay       = 2932896 // 9999-12-31
 )
 
 // stats gathers, over all batches of a file, what Delta keeps beside it: counts, and bounds that may be wider than the
@@ -38,7 +41,7 @@ type columnStats struct {
 	minInt, maxInt   int64
 	minF, maxF       float64
 	minS, maxS       string
-	minWide, maxWide *big.Int
+	minWide, maxWide batch.Int128
 	unordered        bool // a NaN was seen: no bounds
 }
 
@@ -46,14 +49,9 @@ func newStats(schema batch.Schema) *stats {
 	return &stats{schema: schema, column: make([]columnStats, len(schema))}
 }
 
-func (s *stats) add(b *batch.Batch) {
-	s.rows += int64(b.Len)
-	for c := range b.Columns {
-		s.column[c].add(&b.Columns[c], s.schema[c].Type.Kind, b.Len)
-	}
-}
-
-func (cs *columnStats) add(col *batch.Column, kind batch.Kind, n int) {
+// add counts n values of column c.
+func (s *stats) add(c int, col *batch.Column, n int) {
+	cs, kind := &s.column[c], s.schema[c].Type.Kind
 	for i := range n {
 		if col.Null(i) {
 			cs.nulls++
@@ -65,25 +63,28 @@ func (cs *columnStats) add(col *batch.Column, kind batch.Kind, n int) {
 		case batch.Float, batch.Double:
 			cs.addFloat(col.Floats[i])
 		case batch.String:
-			if v := col.Strings[i]; !cs.seen || v < cs.minS {
-				cs.minS = v
-			}
-			if v := col.Strings[i]; !cs.seen || v > cs.maxS {
-				cs.maxS = v
-			}
+			cs.minS, cs.maxS = widened(cs.seen, cs.minS, cs.maxS, col.Strings[i])
 		case batch.Decimal:
-			cs.addWide(col.Decimals[i].Big())
+			cs.addWide(col.Decimals[i])
 		default:
-			v := col.Ints[i]
-			if !cs.seen || v < cs.minInt {
-				cs.minInt = v
-			}
-			if !cs.seen || v > cs.maxInt {
-				cs.maxInt = v
-			}
+			cs.minInt, cs.maxInt = widened(cs.seen, cs.minInt, cs.maxInt, col.Ints[i])
 		}
 		cs.seen = true
 	}
+}
+
+// widened returns bounds that hold v too.
+func widened[T int64 | string](seen bool, lowest, highest, v T) (T, T) {
+	if !seen {
+		return v, v
+	}
+	if v < lowest {
+		lowest = v
+	}
+	if v > highest {
+		highest = v
+	}
+	return lowest, highest
 }
 
 func (cs *columnStats) addFloat(v float64) {
@@ -99,11 +100,11 @@ func (cs *columnStats) addFloat(v float64) {
 	}
 }
 
-func (cs *columnStats) addWide(v *big.Int) {
-	if cs.minWide == nil || v.Cmp(cs.minWide) < 0 {
+func (cs *columnStats) addWide(v batch.Int128) {
+	if !cs.seen || less(v, cs.minWide) {
 		cs.minWide = v
 	}
-	if cs.maxWide == nil || v.Cmp(cs.maxWide) > 0 {
+	if !cs.seen || less(cs.maxWide, v) {
 		cs.maxWide = v
 	}
 }
@@ -136,7 +137,7 @@ func (cs *columnStats) bounds(t batch.Type) (lo, hi any, ok bool) {
 	case batch.Byte, batch.Short, batch.Integer, batch.Long:
 		return cs.minInt, cs.maxInt, true
 	case batch.Date:
-		return day(cs.minInt), day(cs.maxInt), true
+		return day(cs.minInt), day(cs.maxInt), inCalendar(cs.minInt) && inCalendar(cs.maxInt)
 	case batch.Timestamp:
 		// Statistics have milliseconds: the lower bound is cut, the upper one raised.
 		const ms = int64(time.Millisecond / time.Microsecond)
@@ -145,40 +146,44 @@ func (cs *columnStats) bounds(t batch.Type) (lo, hi any, ok bool) {
 		if m := mod(ceil, ms); m != 0 {
 			ceil += ms - m
 		}
-		return time.UnixMicro(floor).UTC().Format(statTime), time.UnixMicro(ceil).UTC().Format(statTime), true
+		ok := inCalendar(floorDiv(floor, microsPerDay)) && inCalendar(floorDiv(ceil, microsPerDay))
+		return time.UnixMicro(floor).UTC().Format(statTime), time.UnixMicro(ceil).UTC().Format(statTime), ok
 	case batch.Float, batch.Double:
 		if cs.unordered || math.IsInf(cs.minF, 0) || math.IsInf(cs.maxF, 0) {
 			return nil, nil, false
 		}
 		return cs.minF, cs.maxF, true
 	case batch.Decimal:
-		return json.Number(decimalText(cs.minWide, t.Scale)), json.Number(decimalText(cs.maxWide, t.Scale)), true
+		return json.Number(decimalText(cs.minWide.Big(), t.Scale)), json.Number(decimalText(cs.maxWide.Big(), t.Scale)), true
 	case batch.String:
-		lo, _ := cut(cs.minS)
-		hi, shortened := cut(cs.maxS)
-		if shortened {
-			hi += tieBreaker
+		lo, hi := cut(cs.minS), cut(cs.maxS)
+		if hi == cs.maxS {
+			return lo, hi, true
 		}
-		return lo, hi, true
+		// What was cut off may begin with the tie-breaker itself: then there is no bound to give.
+		return lo, hi + tieBreaker, !strings.HasPrefix(cs.maxS[len(hi):], tieBreaker)
 	default:
 		return nil, nil, false
 	}
 }
 
-func day(days int64) string { return time.Unix(days*86400, 0).UTC().Format(time.DateOnly) }
+func day(days int64) string { return time.Unix(days*secondsPerDay, 0).UTC().Format(time.DateOnly) }
+
+// inCalendar reports whether a day lies in the years 1 to 9999: others have no form that all readers know.
+func inCalendar(days int64) bool { return days >= firstDay && days <= lastDay }
 
 func mod(v, m int64) int64 { return ((v % m) + m) % m }
 
-// cut shortens s to maxStatRunes characters. Invalid UTF-8 is cut away too: JSON could not hold it.
-func cut(s string) (short string, shortened bool) {
+// cut shortens s to maxStatRunes characters.
+func cut(s string) string {
 	n := 0
-	for i, r := range s {
-		if n == maxStatRunes || r == utf8.RuneError {
-			return s[:i], true
+	for i := range s {
+		if n == maxStatRunes {
+			return s[:i]
 		}
 		n++
 	}
-	return s, false
+	return s
 }
 
 // decimalText writes an unscaled value with its point, such as -0.05 for -5 of scale 2.

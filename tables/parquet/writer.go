@@ -2,6 +2,7 @@ package parquet
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"unsafe"
@@ -12,10 +13,14 @@ import (
 )
 
 const (
-	// rowGroupRows bounds what a reader decodes at once, and what a writer holds in memory.
-	rowGroupRows = 128 << 10
-	// writeRows is how many rows are handed to parquet-go in one call, through one reused buffer.
+	// rowGroupRows and rowGroupBytes bound what a writer holds in memory, and what a reader can skip or must decode at
+	// once. Bytes are those of the values before compression.
+	rowGroupRows  = 128 << 10
+	rowGroupBytes = 64 << 20
+	// writeRows is how many values are handed to parquet-go in one call, through one reused buffer.
 	writeRows = 1024
+	// fixedBytes is what a value that is no text counts for in rowGroupBytes.
+	fixedBytes = 8
 )
 
 // Writer writes one Parquet file. It is not safe for concurrent use.
@@ -24,10 +29,11 @@ type Writer struct {
 	file   *pq.GenericWriter[any]
 	schema batch.Schema
 	leaf   []int // position of each column among the file's columns, which parquet-go sorts by name
-	rows   []pq.Row
 	values []pq.Value
+	fixed  []byte // backing of the wide decimals in values
 	stats  *stats
-	fixed  []byte // backing of wide decimals of the rows in flight
+	rows   int // of the open row group
+	bytes  int // of the open row group, see rowGroupBytes
 }
 
 type countingWriter struct {
@@ -46,6 +52,9 @@ func (w *countingWriter) Write(p []byte) (int, error) {
 // files without column paths (parquet-go#602).
 func NewWriter(out io.Writer, schema batch.Schema) (w *Writer, err error) {
 	defer guard("begin Parquet file", &err)
+	if len(schema) == 0 {
+		return nil, errors.New("begin Parquet file: there are no columns")
+	}
 	group := pq.Group{}
 	for _, f := range schema {
 		n, err := node(f.Type)
@@ -63,42 +72,61 @@ func NewWriter(out io.Writer, schema batch.Schema) (w *Writer, err error) {
 		}
 		w.leaf[i] = column.ColumnIndex
 	}
-	w.file = pq.NewGenericWriter[any](w.out, shape, pq.Compression(codec), pq.DataPageVersion(1), pq.MaxRowsPerRowGroup(rowGroupRows), pq.CreatedBy("smelt", "1", "1"))
-	w.values = make([]pq.Value, writeRows*len(schema))
-	w.rows = make([]pq.Row, writeRows)
-	for r := range w.rows {
-		w.rows[r] = w.values[r*len(schema) : (r+1)*len(schema)]
-	}
+	w.file = pq.NewGenericWriter[any](w.out, shape, pq.Compression(codec), pq.DataPageVersion(1), pq.CreatedBy("smelt", "1", "1"))
 	return w, nil
 }
 
-// Write appends the rows of a batch whose columns are those of the file, in the same order.
+// Write appends the rows of a batch whose columns are those of the file, in the same order. A value that its column
+// cannot hold, such as 300 in a byte, is an error: it must not arrive as another value. Invalid UTF-8 in a text becomes
+// U+FFFD, because outside readers refuse files that hold any.
 func (w *Writer) Write(b *batch.Batch) (err error) {
 	defer guard("write Parquet rows", &err)
-	for from := 0; from < b.Len; from += writeRows {
-		n := min(writeRows, b.Len-from)
-		w.fixed = w.fixed[:0]
-		for c := range b.Columns {
-			w.fill(&b.Columns[c], c, from, n)
+	columns := make([]batch.Column, len(b.Columns))
+	for c, f := range w.schema {
+		if columns[c], err = checked(b.Columns[c], f.Type, b.Len); err != nil {
+			return fmt.Errorf("column %q: %w", f.Name, err)
 		}
-		if _, err := w.file.WriteRows(w.rows[:n]); err != nil {
-			return fmt.Errorf("write rows: %w", err)
+		w.stats.add(c, &columns[c], b.Len)
+	}
+	w.stats.rows += int64(b.Len)
+	for from := 0; from < b.Len; {
+		n := min(writeRows, b.Len-from, rowGroupRows-w.rows)
+		writers := w.file.ColumnWriters()
+		for c := range columns {
+			w.fill(&columns[c], c, from, n)
+			if _, err := writers[w.leaf[c]].WriteRowValues(w.values); err != nil {
+				return fmt.Errorf("write column %q: %w", w.schema[c].Name, err)
+			}
+		}
+		from += n
+		w.rows += n
+		if w.rows >= rowGroupRows || w.bytes >= rowGroupBytes {
+			if err := w.file.Flush(); err != nil {
+				return fmt.Errorf("end row group: %w", err)
+			}
+			w.rows, w.bytes = 0, 0
 		}
 	}
-	w.stats.add(b)
 	return nil
 }
 
-// fill puts values [from, from+n) of one column into the row buffer.
+// fill puts values [from, from+n) of one column into the buffer.
 func (w *Writer) fill(col *batch.Column, c, from, n int) {
-	kind, leaf, width := w.schema[c].Type, w.leaf[c], len(w.schema)
-	for r := range n {
-		i := from + r
+	typ, leaf := w.schema[c].Type, w.leaf[c]
+	w.values, w.fixed = w.values[:0], w.fixed[:0]
+	null := pq.NullValue().Level(0, 0, leaf)
+	for i := from; i < from+n; i++ {
 		if col.Null(i) {
-			w.values[r*width+leaf] = pq.NullValue().Level(0, 0, leaf)
+			w.values = append(w.values, null)
 			continue
 		}
-		w.values[r*width+leaf] = w.value(col, kind, i).Level(0, 1, leaf)
+		w.values = append(w.values, w.value(col, typ, i).Level(0, 1, leaf))
+	}
+	w.bytes += fixedBytes * n
+	if col.Strings != nil {
+		for _, s := range col.Strings[from : from+n] {
+			w.bytes += len(s)
+		}
 	}
 }
 
@@ -118,7 +146,7 @@ func (w *Writer) value(col *batch.Column, t batch.Type, i int) pq.Value {
 		return w.decimal(col.Decimals[i], t.Precision)
 	default:
 		s := col.Strings[i]
-		// The bytes are only read, and only until WriteRows returns.
+		// The bytes are only read, and only until WriteRowValues returns.
 		return pq.ByteArrayValue(unsafe.Slice(unsafe.StringData(s), len(s)))
 	}
 }
@@ -147,5 +175,5 @@ func (w *Writer) Close() (rows int64, stats string, err error) {
 	return w.stats.rows, text, err
 }
 
-// Size returns the bytes written so far; rows still buffered are not in it.
-func (w *Writer) Size() int64 { return w.out.n }
+// Size returns the bytes of the file so far: those written, and those of the open row group before compression.
+func (w *Writer) Size() int64 { return w.out.n + int64(w.bytes) }
