@@ -15,7 +15,9 @@ import (
 // of like length together and all cores have work.
 const (
 	firstRows = 8
-	maxRows   = 1024
+	maxRows   = 2048
+	// aheadRows is the size from which the next chunk is gathered before it is asked for: a LIMIT is most likely met.
+	aheadRows = 256
 )
 
 // Apply passes the rows of its child on unchanged. Before, it gathers a chunk of them, finds the texts that the calls of
@@ -101,62 +103,87 @@ func (a *Apply) BuildRowIter(ctx *sql.Context, b sql.NodeExecBuilder, row sql.Ro
 	return &applyIter{node: a, rows: rows, size: firstRows}, nil
 }
 
-// applyIter is one run of an Apply.
+// applyIter is one run of an Apply. Once the chunks are large it works ahead: while the models score one chunk, the child
+// is asked for the next, and while the rows of one are handed on, the models score the next.
 type applyIter struct {
 	node  *Apply
 	rows  sql.RowIter
-	chunk []sql.Row
-	at    int
-	size  int   // rows of the next chunk
-	ended error // what the child ended with
+	size  int    // rows of the next chunk
+	now   *chunk // whose rows are handed on
+	at    int    // next row of it
+	ahead *chunk // being scored; nil while chunks are small
+}
+
+// chunk is rows that were gathered together, and what their calls still have to ask the models.
+type chunk struct {
+	rows   []sql.Row
+	end    error // what the child ended with behind these rows, nil if it goes on
+	texts  map[task][]string
+	order  []task     // as the calls stand, so that equal statements do equal work
+	scored chan error // receives one value when the models are done
 }
 
 // Next implements sql.RowIter.
 func (i *applyIter) Next(ctx *sql.Context) (sql.Row, error) {
-	if i.at == len(i.chunk) {
-		if i.ended != nil {
-			return nil, i.ended
+	if i.now == nil || i.at == len(i.now.rows) {
+		if i.now != nil && i.now.end != nil {
+			return nil, i.now.end
 		}
-		if err := i.fill(ctx); err != nil {
+		if err := i.advance(ctx); err != nil {
 			return nil, err
 		}
-		if len(i.chunk) == 0 {
-			return nil, i.ended
+		if len(i.now.rows) == 0 {
+			return nil, i.now.end
 		}
 	}
-	row := i.chunk[i.at]
-	i.chunk[i.at] = nil
+	row := i.now.rows[i.at]
+	i.now.rows[i.at] = nil
 	i.at++
 	return row, nil
 }
 
-// fill gathers the next chunk and scores its texts.
-func (i *applyIter) fill(ctx *sql.Context) error {
-	i.chunk, i.at = i.chunk[:0], 0
-	for len(i.chunk) < i.size {
-		row, err := i.rows.Next(ctx)
-		if err != nil {
-			if !errors.Is(err, io.EOF) {
-				return err
-			}
-			i.ended = err
-			break
-		}
-		i.chunk = append(i.chunk, row)
+// advance makes the next chunk the present one, scored.
+func (i *applyIter) advance(ctx *sql.Context) error {
+	now := i.ahead
+	i.ahead = nil
+	if now == nil {
+		now = i.gather(ctx)
+		i.start(ctx, now)
 	}
-	i.size = min(2*i.size, maxRows)
-	return i.score(ctx)
+	var next *chunk
+	if i.size >= aheadRows && now.end == nil {
+		next = i.gather(ctx)
+	}
+	if err := <-now.scored; err != nil {
+		return err
+	}
+	if next != nil {
+		i.start(ctx, next)
+		i.ahead = next
+	}
+	i.now, i.at = now, 0
+	return nil
 }
 
-// score runs each task over the texts of the chunk that are not known yet.
-func (i *applyIter) score(ctx *sql.Context) error {
+// gather takes rows from the child and plans what their calls need and nobody knows yet.
+func (i *applyIter) gather(ctx *sql.Context) *chunk {
+	c := &chunk{rows: make([]sql.Row, 0, i.size), texts: map[task][]string{}, scored: make(chan error, 1)}
+	for len(c.rows) < i.size {
+		row, err := i.rows.Next(ctx)
+		if err != nil {
+			if c.end = err; !errors.Is(err, io.EOF) {
+				c.rows = nil // the statement fails: there is nothing to score
+			}
+			break
+		}
+		c.rows = append(c.rows, row)
+	}
+	i.size = min(2*i.size, maxRows)
 	cache := cacheOf(ctx)
-	texts := map[task][]string{}
-	var order []task // as the calls stand, so that equal statements do equal work
 	asked := map[need]bool{}
-	for _, row := range i.chunk {
-		for _, c := range i.node.calls {
-			j, err := c.job(ctx, row)
+	for _, row := range c.rows {
+		for _, call := range i.node.calls {
+			j, err := call.job(ctx, row)
 			if err != nil {
 				// The call may stand where it is never reached, and its own error is for its own place.
 				continue
@@ -169,27 +196,41 @@ func (i *applyIter) score(ctx *sql.Context) error {
 				if _, ok := cache.get(n); ok {
 					continue
 				}
-				if _, ok := texts[n.task]; !ok {
-					order = append(order, n.task)
+				if _, ok := c.texts[n.task]; !ok {
+					c.order = append(c.order, n.task)
 				}
-				texts[n.task] = append(texts[n.task], n.text)
+				c.texts[n.task] = append(c.texts[n.task], n.text)
 			}
 		}
 	}
-	for _, t := range order {
-		results, err := t.run(context.Context(ctx), i.node.set.predictor, texts[t])
-		if err != nil {
-			return err
-		}
-		for k, text := range texts[t] {
-			cache.put(need{t, text}, results[k])
-		}
-	}
-	return nil
+	return c
 }
 
-// Close implements sql.RowIter.
+// start has the models score a chunk; its channel tells when they are done.
+func (i *applyIter) start(ctx context.Context, c *chunk) {
+	cache := cacheOf(ctx)
+	go func() {
+		for _, t := range c.order {
+			results, err := t.guarded(ctx, i.node.set.predictor, c.texts[t])
+			if err != nil {
+				c.scored <- err
+				return
+			}
+			for k, text := range c.texts[t] {
+				cache.put(need{t, text}, results[k])
+			}
+		}
+		c.scored <- nil
+	}()
+}
+
+// Close implements sql.RowIter. It waits for the models, which stop when the statement's context ends.
 func (i *applyIter) Close(ctx *sql.Context) error {
-	i.chunk = nil
+	if i.ahead != nil {
+		<-i.ahead.scored // its rows are not wanted any more, and neither is its error
+		i.ahead = nil
+	}
+	i.now = &chunk{end: io.EOF}
+	i.at = 0
 	return i.rows.Close(ctx)
 }

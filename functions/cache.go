@@ -51,6 +51,16 @@ func (t task) run(ctx context.Context, p Predictor, texts []string) ([]any, erro
 	}
 }
 
+// guarded is run on a goroutine of its own: a panic there would end the process.
+func (t task) guarded(ctx context.Context, p Predictor, texts []string) (results []any, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("ask model %q: panic: %v", t.model, r)
+		}
+	}()
+	return t.run(ctx, p, texts)
+}
+
 func fill[T any](out []any, found []T, err error) ([]any, error) {
 	if err != nil {
 		return nil, err
