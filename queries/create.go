@@ -2,8 +2,8 @@ package queries
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"maps"
 	"strings"
 
 	"smelt/queries/ddl"
@@ -21,6 +21,9 @@ func (g *Graph) Create(ctx context.Context, c *ddl.Create, database, base string
 		return false, err
 	}
 	if err := g.checkCycle(map[string][]reference{f.ref.String(): f.reads()}); err != nil {
+		return false, err
+	}
+	if err := g.checkStreamed(f, nil); err != nil {
 		return false, err
 	}
 	if done, err := g.unchanged(f); done || err != nil {
@@ -47,7 +50,11 @@ func (g *Graph) prepare(c *ddl.Create, database, base string) (*flow, error) {
 func (g *Graph) unchanged(f *flow) (bool, error) {
 	old := g.find(f.ref.database, f.ref.table)
 	if old == nil {
-		if _, err := g.cfg.Store.Table(f.ref.database, f.ref.table); err == nil {
+		_, err := g.cfg.Store.Table(f.ref.database, f.ref.table)
+		if err != nil {
+			_, err = g.cfg.Store.View(f.ref.database, f.ref.table)
+		}
+		if err == nil {
 			return false, fmt.Errorf("table %s: %w", f.ref, tables.ErrExists)
 		}
 		return false, nil
@@ -55,11 +62,11 @@ func (g *Graph) unchanged(f *flow) (bool, error) {
 	if old.create.Kind != f.create.Kind {
 		return false, fmt.Errorf("table %s is a %s: %w; drop it first", f.ref, old.create.Kind, tables.ErrExists)
 	}
-	same := squeezed(old.create.Text) == squeezed(f.create.Text)
-	if same && old.base != f.base {
-		return false, nil // the directory of its relative paths has moved: redefine, keep the rows
+	if f.create.IfNotExists {
+		return true, nil
 	}
-	return same || f.create.IfNotExists, nil
+	// Another base moves the directory of its relative paths: redefined, its rows kept.
+	return old.broken == nil && ddl.Normal(old.create.Text) == ddl.Normal(f.create.Text) && strings.EqualFold(old.database, f.database) && old.base == f.base, nil
 }
 
 // install makes or changes the table and puts the flow into the graph. The caller holds define.
@@ -83,6 +90,7 @@ func (g *Graph) install(ctx context.Context, f *flow, schema tables.Schema) erro
 
 // adopt puts a flow into the graph and starts it when the graph runs.
 func (g *Graph) adopt(f *flow) {
+	f.revive()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.flows[key(f.ref.database, f.ref.table)] = f
@@ -94,7 +102,7 @@ func (g *Graph) adopt(f *flow) {
 // redefine writes the definition of the flow into its table, which is made if old is nil.
 func (f *flow) redefine(ctx context.Context, old *flow, schema tables.Schema) error {
 	ids, err := f.currentIDs()
-	if err != nil && !errors.Is(err, tables.ErrNotFound) {
+	if err != nil {
 		return err
 	}
 	if old == nil {
@@ -110,17 +118,18 @@ func (f *flow) redefine(ctx context.Context, old *flow, schema tables.Schema) er
 		return err
 	}
 	now := t.Snapshot()
-	if sameQuery(old.create, f.create) {
-		began, err := sourceIDs(now)
-		if err != nil {
-			return err
+	switch {
+	case sameQuery(old.create, f.create) && strings.EqualFold(old.database, f.database):
+		if ids, err = sourceIDs(now); err == nil {
+			return f.alter(ctx, t, now.Schema(), generation(now), ids)
 		}
-		d, err := f.definition(now.Schema(), generation(now), began)
-		if err != nil {
-			return err
-		}
-		_, err = t.Commit(ctx, tables.Commit{Operation: "ALTER TABLE", Define: &d})
 		return err
+	case f.create.Kind == ddl.MaterializedView:
+		// The old rows stay until the new ones replace them and their columns in one commit.
+		if computed(now) {
+			schema = now.Schema()
+		}
+		return f.alter(ctx, t, schema, newGeneration(), ids)
 	}
 	d, err := f.definition(schema, newGeneration(), ids)
 	if err != nil {
@@ -128,6 +137,36 @@ func (f *flow) redefine(ctx context.Context, old *flow, schema tables.Schema) er
 	}
 	_, err = t.Commit(ctx, tables.Commit{Operation: "FULL REFRESH", Parameters: map[string]string{"reason": "its SELECT has changed"}, Overwrite: true, Define: &d, NewID: true})
 	return err
+}
+
+// alter commits a definition and leaves the rows alone.
+func (f *flow) alter(ctx context.Context, t *tables.Table, schema tables.Schema, generation string, ids map[string]string) error {
+	d, err := f.definition(schema, generation, ids)
+	if err != nil {
+		return err
+	}
+	_, err = t.Commit(ctx, tables.Commit{Operation: "ALTER TABLE", Define: &d})
+	return err
+}
+
+// checkStreamed refuses to stream from a materialized view, whose rows are replaced and not only added to. added holds
+// the kinds of tables that are not made yet.
+func (g *Graph) checkStreamed(f *flow, added map[string]ddl.Kind) error {
+	for _, s := range f.create.Sources {
+		if s.Files != nil {
+			continue
+		}
+		r := f.streamed(s)
+		kind := added[r.String()]
+		if source := g.find(r.database, r.table); source != nil && kind == 0 {
+			kind = source.create.Kind
+		}
+		if kind == ddl.MaterializedView {
+			return fmt.Errorf("streaming table %s: %w: %s is a MATERIALIZED VIEW, whose rows are replaced at each refresh; read it without STREAM, or make a MATERIALIZED VIEW",
+				f.create.Name, ErrUnsupported, r)
+		}
+	}
+	return nil
 }
 
 // checkCycle refuses definitions by which a table would be made from itself, naming the way round. added holds what
@@ -139,13 +178,7 @@ func (g *Graph) checkCycle(added map[string][]reference) error {
 		edges[strings.ToLower(f.ref.String())] = f.reads()
 	}
 	g.mu.Unlock()
-	for _, database := range g.cfg.Store.Databases() {
-		for _, v := range g.cfg.Store.Views(database) {
-			if s, err := shapeOf(v.Query, database); err == nil {
-				edges[key(database, v.Name)] = s.reads
-			}
-		}
-	}
+	maps.Copy(edges, g.viewEdges())
 	for name, reads := range added {
 		edges[strings.ToLower(name)] = reads
 	}
@@ -155,6 +188,19 @@ func (g *Graph) checkCycle(added map[string][]reference) error {
 		}
 	}
 	return nil
+}
+
+// viewEdges lists what each ordinary view reads.
+func (g *Graph) viewEdges() map[string][]reference {
+	edges := map[string][]reference{}
+	for _, database := range g.cfg.Store.Databases() {
+		for _, v := range g.cfg.Store.Views(database) {
+			if s, err := shapeOf(v.Query, database); err == nil {
+				edges[key(database, v.Name)] = s.reads
+			}
+		}
+	}
+	return edges
 }
 
 // wayRound finds a path from name back to itself: each table, then what it reads.

@@ -73,55 +73,46 @@ func checkColumns(c *ddl.Create, schema tables.Schema) error {
 }
 
 // storedFlow reads a flow back from its table's definition; nil if the table is no flow's.
-func storedFlow(g *Graph, t *tables.Table) (*flow, error) {
+func storedFlow(g *Graph, t *tables.Table) *flow {
 	p := t.Snapshot().Definition().Properties
 	if p[propertyFlow] == "" {
-		return nil, nil
+		return nil
 	}
-	statement, err := ddl.Parse(p[propertyStatement])
+	ref := reference{t.Database(), t.Name()}
+	c, err := storedCreate(p[propertyStatement])
+	if err == nil {
+		var f *flow
+		if f, err = newFlow(g, c, ref, p[propertyDatabase], p[propertyBase]); err == nil {
+			return f
+		}
+	}
+	if c == nil {
+		c = &ddl.Create{Kind: ddl.StreamingTable, Name: t.Name(), Text: p[propertyStatement]}
+		if p[propertyKind] == kindName(ddl.MaterializedView) {
+			c.Kind = ddl.MaterializedView
+		}
+	}
+	f := emptyFlow(g, c, ref, p[propertyDatabase], p[propertyBase])
+	f.broken = fmt.Errorf("%w: %w", errStored, err)
+	f.settle(outcome{}, f.broken)
+	return f
+}
+
+func storedCreate(text string) (*ddl.Create, error) {
+	statement, err := ddl.Parse(text)
 	if err != nil {
-		return nil, fmt.Errorf("read definition of %s.%s: %w", t.Database(), t.Name(), err)
+		return nil, err
 	}
 	c, ok := statement.(*ddl.Create)
 	if !ok {
-		return nil, fmt.Errorf("read definition of %s.%s: its statement creates no table: %q", t.Database(), t.Name(), p[propertyStatement])
+		return nil, fmt.Errorf("read definition: %q creates no table", text)
 	}
-	return newFlow(g, c, reference{t.Database(), t.Name()}, p[propertyDatabase], p[propertyBase])
-}
-
-// squeezed folds white space outside quotes, so that a statement laid out anew counts as the same.
-func squeezed(text string) string {
-	var out strings.Builder
-	var quote byte
-	space := false
-	for i := 0; i < len(text); i++ {
-		c := text[i]
-		if quote == 0 && (c == ' ' || c == '\t' || c == '\n' || c == '\r') {
-			space = true
-			continue
-		}
-		if space && out.Len() > 0 {
-			out.WriteByte(' ')
-		}
-		space = false
-		switch {
-		case quote == 0 && (c == '\'' || c == '"' || c == '`'):
-			quote = c
-		case quote == c:
-			quote = 0
-		case quote != 0 && c == '\\' && i+1 < len(text):
-			out.WriteByte(c)
-			i++
-			c = text[i]
-		}
-		out.WriteByte(c)
-	}
-	return out.String()
+	return c, nil
 }
 
 // sameQuery reports whether two statements keep the same rows: expectations may differ, they apply from now on.
 func sameQuery(a, b *ddl.Create) bool {
-	return a.Kind == b.Kind && squeezed(a.Query) == squeezed(b.Query) && sameSources(a.Sources, b.Sources)
+	return a.Kind == b.Kind && ddl.Normal(a.Query) == ddl.Normal(b.Query) && sameSources(a.Sources, b.Sources)
 }
 
 func sameSources(a, b []ddl.Source) bool {

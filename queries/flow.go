@@ -2,10 +2,8 @@ package queries
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -22,9 +20,16 @@ type state string
 const (
 	stateIdle     state = "idle"     // everything that is there was read
 	stateRunning  state = "running"  // a batch is on its way
-	stateWaiting  state = "waiting"  // the columns are not known yet
+	stateWaiting  state = "waiting"  // the columns of a source are not known yet
 	stateRetrying state = "retrying" // the last batch failed and will be tried again
 	stateFailed   state = "failed"   // an expectation stopped the flow until REFRESH or a new definition
+)
+
+var (
+	// errRetired is what a flow answers that was dropped, replaced or closed in the meantime.
+	errRetired = errors.New("it was dropped, defined anew or closed meanwhile")
+	// errStored is what a flow answers whose definition, made by another version of smelt, cannot run in this one.
+	errStored = errors.New("its stored definition cannot run")
 )
 
 // flow keeps one table up to date.
@@ -35,17 +40,19 @@ type flow struct {
 	base     string    // directory for relative paths
 	create   *ddl.Create
 	shape    *shape
+	broken   error // why a stored definition cannot run; nil for all others
 
-	batch sync.Mutex // held while a batch runs: one at a time
-	feeds map[string]Feed
+	batch   sync.Mutex // held while a batch runs: one at a time; guards the two fields below
+	feeds   map[string]Feed
+	retired bool // no batch may begin: another definition may have taken the table
 
 	wake   chan struct{} // buffered 1: something may have changed, or the state was reset
 	cancel context.CancelFunc
-	done   chan struct{} // closed when the goroutine of the flow has ended; nil before it was started
+	done   chan struct{} // closed when the goroutine of the flow has ended; nil before it was started; guarded by Graph.mu
 
 	mu        sync.Mutex // guards what follows; nothing slow happens under it
 	state     state
-	reason    string // what a waiting flow waits for
+	reason    string // what a waiting or failed flow waits for
 	lastError string
 }
 
@@ -57,7 +64,13 @@ func newFlow(g *Graph, c *ddl.Create, ref reference, database, base string) (*fl
 	if err := checkShape(c, s); err != nil {
 		return nil, err
 	}
-	return &flow{g: g, ref: ref, database: database, base: base, create: c, shape: s, feeds: map[string]Feed{}, wake: make(chan struct{}, 1), state: stateIdle}, nil
+	f := emptyFlow(g, c, ref, database, base)
+	f.shape = s
+	return f, nil
+}
+
+func emptyFlow(g *Graph, c *ddl.Create, ref reference, database, base string) *flow {
+	return &flow{g: g, ref: ref, database: database, base: base, create: c, shape: &shape{}, feeds: map[string]Feed{}, wake: make(chan struct{}, 1), state: stateIdle}
 }
 
 func (f *flow) set(s state, reason string, err error) {
@@ -89,245 +102,133 @@ func (f *flow) table() (*tables.Table, error) {
 	return f.g.cfg.Store.Table(f.ref.database, f.ref.table)
 }
 
-// generation returns the UUID under which the table's present content keeps its progress.
-func generation(s *tables.Snapshot) string { return s.Definition().Properties[propertyFlow] }
+// newGeneration is a name for the progress of fresh content.
+func newGeneration() string { return uuid.NewString() }
 
-// sourceIDs returns the ids of the source tables that the present content began with.
-func sourceIDs(s *tables.Snapshot) (map[string]string, error) {
-	ids := map[string]string{}
-	text := s.Definition().Properties[propertySources]
-	if text == "" {
-		return ids, nil
-	}
-	if err := json.Unmarshal([]byte(text), &ids); err != nil {
-		return nil, fmt.Errorf("read property %s: %w", propertySources, err)
-	}
-	return ids, nil
+// outcome is what one step of a flow did.
+type outcome struct {
+	did      bool     // a batch was committed, or the table was made anew
+	waiting  string   // what the flow waits for; "" when it waits for nothing but news
+	progress Progress // of the batch
 }
 
-// step does one batch of work. did is false when there was nothing to do.
-func (f *flow) step(ctx context.Context) (did bool, p Progress, err error) {
+// step does one batch of work.
+func (f *flow) step(ctx context.Context) (o outcome, err error) {
+	err = f.alone(ctx, func() error {
+		o.progress = Progress{Database: f.ref.database, Table: f.ref.table, Started: time.Now()}
+		if f.create.Kind == ddl.StreamingTable {
+			return f.appendBatch(ctx, &o)
+		}
+		return f.recompute(ctx, &o, false)
+	})
+	return o, err
+}
+
+// full rebuilds the table from the start.
+func (f *flow) full(ctx context.Context, why string) error {
+	return f.alone(ctx, func() error {
+		if f.create.Kind == ddl.StreamingTable {
+			t, err := f.table()
+			if err != nil {
+				return err
+			}
+			return f.restart(ctx, t, why)
+		}
+		o := outcome{progress: Progress{Database: f.ref.database, Table: f.ref.table, Started: time.Now()}}
+		return f.recompute(ctx, &o, true)
+	})
+}
+
+// alone runs work while no other batch of the flow runs and no more than maxBatches of all. A panic becomes its error.
+func (f *flow) alone(ctx context.Context, work func() error) (err error) {
 	f.batch.Lock()
 	defer f.batch.Unlock()
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("refresh %s: panic: %v", f.ref, r)
+			err = fmt.Errorf("panic: %v", r)
 			f.g.cfg.Logger.Error("panic in a flow", "table", f.ref.String(), "panic", r)
 		}
+		if err != nil {
+			err = fmt.Errorf("refresh %s: %w", f.ref, err)
+		}
 	}()
-	p = Progress{Database: f.ref.database, Table: f.ref.table, Started: time.Now()}
-	if f.create.Kind == ddl.StreamingTable {
-		did, err = f.appendBatch(ctx, &p)
-	} else {
-		did, err = f.recompute(ctx, &p, false)
+	if f.retired {
+		return errRetired
 	}
-	if err != nil {
-		err = fmt.Errorf("refresh %s: %w", f.ref, err)
+	if f.broken != nil {
+		return f.broken
 	}
-	return did, p, err
+	select {
+	case f.g.slots <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-f.g.slots }()
+	return work()
 }
 
-// input is what one batch of a streaming table reads.
-type input struct {
-	tables map[string]tables.Relation // placeholder -> new rows
-	txns   map[string]int64           // progress to commit with them
-	feeds  []FeedBatch
-	rows   int64
-	empty  string // what is waited for when a source has no columns yet
+// settle shows the outcome of a step in the flow's state.
+func (f *flow) settle(o outcome, err error) {
+	switch {
+	case errors.Is(err, ErrExpectation):
+		f.set(stateFailed, "an expectation says FAIL UPDATE; REFRESH tries again", err)
+	case errors.Is(err, errStored):
+		f.set(stateFailed, "its stored definition cannot run; define it anew", err)
+	case err != nil:
+		f.set(stateRetrying, "", err)
+	case o.waiting != "":
+		f.set(stateWaiting, o.waiting, nil)
+	case !o.did || f.create.Kind == ddl.MaterializedView:
+		// What changes while a view rests is taken up by the next recompute, whichever changes come.
+		f.set(stateIdle, "", nil)
+	}
 }
 
 // appendBatch runs the SELECT over the new rows of the streams and appends what it yields.
-func (f *flow) appendBatch(ctx context.Context, p *Progress) (bool, error) {
+func (f *flow) appendBatch(ctx context.Context, o *outcome) error {
 	t, err := f.table()
 	if err != nil {
-		return false, err
+		return err
 	}
 	now := t.Snapshot()
-	if again, why, err := f.outdated(now); err != nil || again {
+	if why, err := f.outdated(now); err != nil || why != "" {
 		if err != nil {
-			return false, err
-		}
-		return true, f.restart(ctx, t, why)
-	}
-	in, err := f.read(ctx, t, now)
-	p.Read = time.Since(p.Started)
-	if err != nil || in.rows == 0 && len(in.feeds) == 0 {
-		if err == nil && in.empty != "" {
-			f.set(stateWaiting, in.empty, nil)
-		}
-		return false, err
-	}
-	f.set(stateRunning, "", nil)
-	p.RowsIn, p.Strategy, p.Reason = in.rows, strategyAppend, "each source row is seen once"
-	return true, f.write(ctx, t, in.tables, tables.Commit{Operation: "STREAMING UPDATE", Txns: in.txns}, p, in.feeds)
-}
-
-// read gathers the new rows of every stream of the SELECT.
-func (f *flow) read(ctx context.Context, t *tables.Table, now *tables.Snapshot) (*input, error) {
-	in := &input{tables: map[string]tables.Relation{}, txns: map[string]int64{}}
-	for _, s := range f.create.Sources {
-		var err error
-		if s.Files != nil {
-			err = f.readFeed(ctx, in, s, t, now)
-		} else {
-			err = f.readTable(ctx, in, s, now)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	return in, nil
-}
-
-func (f *flow) sourceOf(s ddl.Source) (*tables.Table, error) {
-	database := s.Database
-	if database == "" {
-		database = f.database
-	}
-	return f.g.cfg.Store.Table(database, s.Table)
-}
-
-func (f *flow) readTable(ctx context.Context, in *input, s ddl.Source, now *tables.Snapshot) error {
-	source, err := f.sourceOf(s)
-	if err != nil {
-		return err
-	}
-	snapshot := source.Snapshot()
-	if len(snapshot.Schema()) == 0 {
-		in.empty = fmt.Sprintf("the columns of %s are not known yet", source.Name())
-		return nil
-	}
-	app := generation(now) + ":" + snapshot.ID()
-	from, ok := now.Txn(app)
-	if !ok {
-		from = -1
-	}
-	changes, err := source.Changes(ctx, from, maxBatchRows)
-	if err != nil {
-		return err
-	}
-	if changes.Rewritten {
-		return fmt.Errorf("%w: version %d of %s removed or changed rows, a stream only sees new ones; REFRESH STREAMING TABLE %s FULL starts over",
-			ErrUnsupported, changes.RewriteVersion, source.Name(), f.ref.table)
-	}
-	in.tables[strings.ToLower(s.Placeholder)] = changes
-	in.txns[app] = changes.To
-	in.rows += changes.RowCount
-	return nil
-}
-
-func (f *flow) readFeed(ctx context.Context, in *input, s ddl.Source, t *tables.Table, now *tables.Snapshot) error {
-	feed, err := f.feed(ctx, s, t, now)
-	if err != nil {
-		return err
-	}
-	batch, err := feed.Next(ctx)
-	if err != nil {
-		return err
-	}
-	if batch == nil {
-		if feed.Empty() {
-			in.empty = "no file has arrived in " + s.Files.Path
-		}
-		in.tables[strings.ToLower(s.Placeholder)] = tables.FromBatches(feed.Schema())
-		return nil
-	}
-	in.tables[strings.ToLower(s.Placeholder)] = batch
-	in.feeds = append(in.feeds, batch)
-	in.txns[generation(now)+":"+s.Placeholder] = batch.Number()
-	if c, ok := batch.(tables.Counter); ok {
-		in.rows += c.Rows()
-	}
-	return nil
-}
-
-// feed returns the open feed of a source.
-func (f *flow) feed(ctx context.Context, s ddl.Source, t *tables.Table, now *tables.Snapshot) (Feed, error) {
-	if feed, ok := f.feeds[s.Placeholder]; ok {
-		return feed, nil
-	}
-	committed, _ := now.Txn(generation(now) + ":" + s.Placeholder)
-	state := t.StateDir(generation(now) + "-" + strings.ReplaceAll(s.Placeholder, ":", "-"))
-	feed, err := f.g.cfg.Feed(ctx, *s.Files, f.base, state, committed)
-	if err != nil {
-		return nil, err
-	}
-	f.feeds[s.Placeholder] = feed
-	return feed, nil
-}
-
-func (f *flow) closeFeeds() error {
-	var errs []error
-	for name, feed := range f.feeds {
-		errs = append(errs, feed.Close())
-		delete(f.feeds, name)
-	}
-	return errors.Join(errs...)
-}
-
-// write runs the SELECT over the overlay and commits what it yields.
-func (f *flow) write(ctx context.Context, t *tables.Table, overlay map[string]tables.Relation, c tables.Commit, p *Progress, feeds []FeedBatch) error {
-	for _, r := range f.shape.reads {
-		if source, err := f.g.cfg.Store.Table(r.database, r.table); err == nil && overlay[r.String()] == nil {
-			overlay[r.String()] = source.Snapshot()
-		}
-	}
-	result, err := f.g.cfg.Query(ctx, Query{Database: f.database, SQL: withExpectations(f.create), Tables: overlay})
-	if err != nil {
-		return err
-	}
-	defer result.Close()
-	rows := newChecked(result, f.create.Expectations, p)
-	if c.Define == nil {
-		if c.Define, err = f.widened(t.Snapshot(), rows.Schema()); err != nil {
 			return err
 		}
+		o.did = true
+		return f.restart(ctx, t, why)
 	}
-	c.Rows = rows
-	c.Parameters = map[string]string{"kind": kindName(f.create.Kind)}
-	c.Metrics = map[string]string{}
-	c.Prepare = func(ctx context.Context) error {
-		for _, b := range feeds {
-			if err := b.Record(ctx); err != nil {
-				return err
-			}
-			maps.Copy(c.Metrics, b.Metrics())
-		}
-		p.Duration = time.Since(p.Started)
-		p.Write = max(0, p.Duration-p.Read-p.Query)
-		maps.Copy(c.Metrics, p.metrics())
-		return nil
-	}
-	if p.Version, err = t.Commit(ctx, c); err != nil {
+	pinned, err := f.pin()
+	if err != nil {
 		return err
 	}
-	for _, b := range feeds {
-		b.Committed()
+	if o.waiting = unready(pinned); o.waiting != "" {
+		return nil
 	}
-	return nil
-}
-
-// widened returns a definition with the columns that the result has and the table lacks, nil if there are none. A type
-// that differs is an error: files of the old type are there.
-func (f *flow) widened(now *tables.Snapshot, result tables.Schema) (*tables.Definition, error) {
-	schema := now.Schema()
-	var added tables.Schema
-	for _, col := range result {
-		i := schema.Index(col.Name)
-		switch {
-		case i < 0:
-			added = append(added, col)
-		case schema[i].Type != col.Type:
-			return nil, fmt.Errorf("column %q is %s now and was %s; REFRESH ... FULL rebuilds the table: %w", col.Name, col.Type, schema[i].Type, ErrUnsupported)
+	in, err := f.read(ctx, t, now)
+	p := &o.progress
+	p.Read = time.Since(p.Started)
+	switch {
+	case err != nil:
+		return err
+	case in.rebuilt:
+		o.did = true // outdated sees it the next time
+		return nil
+	case in.waiting != "":
+		o.waiting = in.waiting
+		// What others have read comes again with the next batch.
+		if o.did = len(in.feeds) > 0 && in.rows == 0; o.did {
+			return f.pass(ctx, t, in)
 		}
+		return nil
+	case in.rows == 0 && len(in.feeds) == 0:
+		return nil
 	}
-	if len(added) == 0 {
-		return nil, nil
+	f.set(stateRunning, "", nil)
+	for name, s := range pinned {
+		in.tables[name] = s
 	}
-	d := now.Definition()
-	d.Schema = f.commented(append(append(tables.Schema{}, schema...), added...))
-	return &d, nil
+	p.RowsIn, p.Strategy, p.Reason = in.rows, strategyAppend, appendReason
+	o.did = true
+	return f.write(ctx, t, in.tables, tables.Commit{Operation: "STREAMING UPDATE", Txns: in.txns}, p, in.feeds)
 }
-
-// newGeneration is a name for the progress of fresh content.
-func newGeneration() string { return uuid.NewString() }

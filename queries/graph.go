@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"smelt/queries/ddl"
 	"smelt/tables"
@@ -16,7 +15,8 @@ import (
 
 // Graph is all flows of a store. All methods are safe for concurrent use.
 type Graph struct {
-	cfg Config
+	cfg   Config
+	slots chan struct{} // one for each batch that runs; its capacity is maxBatches
 
 	define sync.Mutex // held while a definition changes: one at a time
 
@@ -32,7 +32,7 @@ func New(c Config) *Graph {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Graph{cfg: c, flows: map[string]*flow{}}
+	return &Graph{cfg: c, slots: make(chan struct{}, maxBatches), flows: map[string]*flow{}}
 }
 
 func key(database, name string) string { return strings.ToLower(database + "." + name) }
@@ -43,15 +43,14 @@ func cutName(name string) (database, table string) {
 	return database, table
 }
 
-// Open reads the definitions back from the tables of the store. No flow runs before Start.
+// Open reads the definitions back from the tables of the store. One that this version cannot run becomes a flow in state
+// failed: its table stays readable, and the others go on. No flow runs before Start.
 func (g *Graph) Open(context.Context) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	for _, database := range g.cfg.Store.Databases() {
 		for _, t := range g.cfg.Store.Tables(database) {
-			f, err := storedFlow(g, t)
-			if err != nil {
-				return err
-			}
-			if f != nil {
+			if f := storedFlow(g, t); f != nil {
 				g.flows[key(database, t.Name())] = f
 			}
 		}
@@ -123,8 +122,8 @@ func (g *Graph) must(database, name string, kind ddl.Kind) (*flow, error) {
 	return f, nil
 }
 
-// Refresh brings one table up to date and returns when it is; full rebuilds it from the start. A flow that an
-// expectation stopped runs again.
+// Refresh brings one table up to date and returns when it shows everything that was there at the call; full rebuilds it
+// from the start. A flow that an expectation stopped runs again.
 func (g *Graph) Refresh(ctx context.Context, database, name string, full bool) error {
 	f, err := g.must(database, name, 0)
 	if err != nil {
@@ -133,21 +132,65 @@ func (g *Graph) Refresh(ctx context.Context, database, name string, full bool) e
 	defer f.signal()
 	if full {
 		if err := f.full(ctx, "REFRESH ... FULL"); err != nil {
-			f.set(stateRetrying, "", err)
+			f.settle(outcome{}, err)
 			return err
 		}
 	}
+	newest := f.newest()
 	for {
-		did, _, err := f.step(ctx)
+		o, err := f.step(ctx)
+		if !errors.Is(err, errRetired) {
+			f.settle(o, err)
+		}
 		if err != nil {
-			f.set(stateRetrying, "", err)
 			return err
 		}
-		if !did {
-			f.quiet()
+		if !o.did || f.shows(newest) {
 			return nil
 		}
 	}
+}
+
+// newest returns the version that each source table of a stream has now, by id.
+func (f *flow) newest() map[string]int64 {
+	versions := map[string]int64{}
+	for _, s := range f.create.Sources {
+		if s.Files == nil {
+			if t, err := f.sourceOf(s); err == nil {
+				versions[t.Snapshot().ID()] = t.Snapshot().Version()
+			}
+		}
+	}
+	return versions
+}
+
+// shows reports whether the table has read its sources up to these versions, and all files that were listed. A busy
+// source would keep a REFRESH that waits for quiet from ever ending.
+func (f *flow) shows(newest map[string]int64) bool {
+	if f.create.Kind == ddl.MaterializedView {
+		return true
+	}
+	t, err := f.table()
+	if err != nil {
+		return false
+	}
+	now := t.Snapshot()
+	for id, version := range newest {
+		if at, ok := now.Txn(progressOf(now, id)); !ok || at < version {
+			return false
+		}
+	}
+	f.batch.Lock()
+	defer f.batch.Unlock()
+	for _, s := range f.create.Sources {
+		if s.Files == nil {
+			continue
+		}
+		if feed, ok := f.feeds[s.Placeholder]; !ok || feed.Pending() > 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // Drop removes a flow and its table. The kind must be right; a missing one is no error with ifExists.
@@ -165,10 +208,14 @@ func (g *Graph) Drop(ctx context.Context, database, name string, kind ddl.Kind, 
 		return fmt.Errorf("drop %s: %w: %s read it; drop them first", f.ref, ErrUnsupported, strings.Join(readers, ", "))
 	}
 	g.remove(f)
-	if err := f.stop(); err != nil {
-		return err
+	err = f.stop()
+	if err == nil {
+		err = g.cfg.Store.Drop(ctx, f.ref.database, f.ref.table)
 	}
-	return g.cfg.Store.Drop(ctx, f.ref.database, f.ref.table)
+	if err != nil && !errors.Is(err, tables.ErrNotFound) {
+		g.adopt(f)
+	}
+	return err
 }
 
 func (g *Graph) remove(f *flow) {
@@ -199,109 +246,8 @@ func (f *flow) reads() []reference {
 	refs := slices.Clone(f.shape.reads)
 	for _, s := range f.create.Sources {
 		if s.Files == nil {
-			database := s.Database
-			if database == "" {
-				database = f.database
-			}
-			refs = append(refs, reference{strings.ToLower(database), strings.ToLower(s.Table)})
+			refs = append(refs, f.streamed(s))
 		}
 	}
 	return refs
-}
-
-// Status is what smelt.streams shows of a flow.
-type Status struct {
-	Database, Table string
-	Kind            string // streaming_table or materialized_view
-	State           string // idle, running, waiting, retrying or failed
-	Strategy        string // append or recompute
-	Reason          string // why this strategy, or what is waited for
-	Sources         []string
-	Statement       string            // the CREATE statement
-	Actions         map[string]string // expectation -> what it does
-	Lag             time.Duration     // age of the oldest source change that the table does not show yet; 0 when there is none
-	LastError       string
-}
-
-// Flows returns the status of every flow, by database and table.
-func (g *Graph) Flows() []Status {
-	g.mu.Lock()
-	flows := make([]*flow, 0, len(g.flows))
-	for _, f := range g.flows {
-		flows = append(flows, f)
-	}
-	g.mu.Unlock()
-	slices.SortFunc(flows, func(a, b *flow) int { return strings.Compare(a.ref.String(), b.ref.String()) })
-	list := make([]Status, len(flows))
-	for i, f := range flows {
-		list[i] = f.status()
-	}
-	return list
-}
-
-func (f *flow) status() Status {
-	f.mu.Lock()
-	s := Status{Database: f.ref.database, Table: f.ref.table, Kind: kindName(f.create.Kind), State: string(f.state), Reason: f.reason,
-		Statement: f.create.Text, LastError: f.lastError, Actions: map[string]string{}}
-	f.mu.Unlock()
-	s.Strategy = strategyAppend
-	reason := "each source row is seen once"
-	if f.create.Kind == ddl.MaterializedView {
-		s.Strategy, reason = strategyRecompute, f.recomputeReason()
-	}
-	if s.Reason == "" {
-		s.Reason = reason
-	}
-	for _, r := range f.reads() {
-		s.Sources = append(s.Sources, r.String())
-	}
-	for _, source := range f.create.Sources {
-		if source.Files != nil {
-			s.Sources = append(s.Sources, source.Files.Path)
-		}
-	}
-	for _, e := range f.create.Expectations {
-		s.Actions[e.Name] = e.Action.String()
-	}
-	s.Lag = f.lag()
-	return s
-}
-
-// lag returns the age of the oldest commit of a source that the table does not show yet.
-func (f *flow) lag() time.Duration {
-	t, err := f.table()
-	if err != nil {
-		return 0
-	}
-	now := t.Snapshot()
-	var oldest time.Time
-	for _, r := range f.reads() {
-		source, err := f.g.cfg.Store.Table(r.database, r.table)
-		if err != nil {
-			continue
-		}
-		snapshot := source.Snapshot()
-		shown, ok := now.Txn(generation(now) + ":" + snapshot.ID())
-		static := f.create.Kind == ddl.StreamingTable && slices.Contains(f.shape.reads, r)
-		if static || ok && shown >= snapshot.Version() || !ok && snapshot.Rows() == 0 {
-			continue
-		}
-		if !ok {
-			shown = -1
-		}
-		if f.create.Kind == ddl.StreamingTable {
-			changes, err := source.Changes(context.Background(), shown, 1)
-			if err != nil || changes.RowCount == 0 {
-				continue
-			}
-			shown = changes.To - 1
-		}
-		if at, ok := source.CommitTime(shown + 1); ok && (oldest.IsZero() || at.Before(oldest)) {
-			oldest = at
-		}
-	}
-	if oldest.IsZero() {
-		return 0
-	}
-	return max(time.Since(oldest), time.Millisecond)
 }

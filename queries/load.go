@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/dolthub/vitess/go/vt/sqlparser"
@@ -45,6 +44,9 @@ func (g *Graph) Load(ctx context.Context, script, database, base string) error {
 	if err := g.checkCycle(added); err != nil {
 		return err
 	}
+	if err := g.checkMembers(members); err != nil {
+		return err
+	}
 	for _, p := range plain {
 		if err := g.cfg.Exec(ctx, p.db, p.view); err != nil {
 			return fmt.Errorf("line %d: %w", p.line, err)
@@ -69,6 +71,9 @@ func (g *Graph) members(script, database, base string) (members, plain []member,
 		if err != nil {
 			var syntax *ddl.SyntaxError
 			if errors.As(err, &syntax) {
+				if syntax.Line == 1 {
+					syntax.Column += p.Column - 1
+				}
 				syntax.Line += p.Line - 1 // the place in the script
 			}
 			return nil, nil, err
@@ -200,28 +205,61 @@ func (g *Graph) describeFlow(ctx context.Context, m member, overlay map[string]t
 	return m.flow.describe(ctx, overlay)
 }
 
-// make creates what is new or changed, in order.
-func (g *Graph) make(ctx context.Context, members []member, schemas map[string]tables.Schema) error {
+// checkMembers refuses streams of materialized views, made by this pipeline or before.
+func (g *Graph) checkMembers(members []member) error {
+	kinds := map[string]ddl.Kind{}
+	for _, m := range members {
+		if m.flow != nil {
+			kinds[m.name] = m.flow.create.Kind
+		}
+	}
 	for _, m := range members {
 		if m.flow == nil {
-			if g.sameView(m) {
-				continue
-			}
-			if err := g.cfg.Exec(ctx, m.db, m.view); err != nil {
-				return fmt.Errorf("line %d: %w", m.line, err)
-			}
 			continue
 		}
-		same, err := g.unchanged(m.flow)
-		if err != nil {
-			return err
-		}
-		if same {
-			continue
-		}
-		if err := g.install(ctx, m.flow, schemas[m.name]); err != nil {
+		if err := g.checkStreamed(m.flow, kinds); err != nil {
 			return fmt.Errorf("line %d: %w", m.line, err)
 		}
+	}
+	return nil
+}
+
+// make creates what is new or changed, in order. When one cannot be made, those that are new are taken away again; a
+// table that was there keeps its new definition.
+func (g *Graph) make(ctx context.Context, members []member, schemas map[string]tables.Schema) error {
+	var added []*flow
+	for _, m := range members {
+		err := g.makeOne(ctx, m, schemas[m.name], &added)
+		if err == nil {
+			continue
+		}
+		errs := []error{fmt.Errorf("line %d: %w", m.line, err)}
+		for _, f := range added {
+			g.remove(f)
+			// The pipeline may be refused because the context has ended: that must not keep half of it.
+			errs = append(errs, f.stop(), g.cfg.Store.Drop(context.WithoutCancel(ctx), f.ref.database, f.ref.table))
+		}
+		return errors.Join(errs...)
+	}
+	return nil
+}
+
+func (g *Graph) makeOne(ctx context.Context, m member, schema tables.Schema, added *[]*flow) error {
+	if m.flow == nil {
+		if g.sameView(m) {
+			return nil
+		}
+		return g.cfg.Exec(ctx, m.db, m.view)
+	}
+	if same, err := g.unchanged(m.flow); same || err != nil {
+		return err
+	}
+	isNew := g.find(m.flow.ref.database, m.flow.ref.table) == nil
+	if err := g.install(ctx, m.flow, schema); err != nil {
+		return err
+	}
+	if isNew {
+		*added = append(*added, m.flow)
 	}
 	return nil
 }
@@ -235,86 +273,4 @@ func (g *Graph) sameView(m member) bool {
 	}
 	parsed, err := sqlparser.Parse(v.Query)
 	return err == nil && sqlparser.String(parsed) == m.query
-}
-
-// RunOnce runs every flow, sources before what reads them, until nothing is left to do. progress may be nil. It is for
-// graphs that were not started. An error of one flow ends the run.
-func (g *Graph) RunOnce(ctx context.Context, progress func(Progress)) error {
-	g.mu.Lock()
-	members := make([]member, 0, len(g.flows))
-	for _, f := range g.flows {
-		members = append(members, member{name: strings.ToLower(f.ref.String()), flow: f, reads: f.reads()})
-	}
-	g.mu.Unlock()
-	slices.SortFunc(members, func(a, b member) int { return strings.Compare(a.name, b.name) })
-	for {
-		worked := false
-		for i, m := range ordered(members) {
-			did, err := m.flow.runAll(ctx, int64(i), int64(len(members)), progress)
-			if err != nil {
-				return err
-			}
-			worked = worked || did
-		}
-		if !worked {
-			return nil
-		}
-	}
-}
-
-// flowParts is into how many parts the progress of one flow is divided.
-const flowParts = 1000
-
-// runAll runs a flow until nothing is left for it to do. i of n flows are done already.
-func (f *flow) runAll(ctx context.Context, i, n int64, progress func(Progress)) (worked bool, err error) {
-	var rows int64
-	for {
-		if err := ctx.Err(); err != nil {
-			return worked, err
-		}
-		did, p, err := f.step(ctx)
-		if err != nil {
-			f.set(stateRetrying, "", err)
-			return worked, err
-		}
-		if !did {
-			f.quiet()
-			return worked, nil
-		}
-		worked = true
-		rows += max(p.RowsIn, 1)
-		if progress != nil {
-			p.Done, p.Total = i*flowParts+flowParts*rows/(rows+f.pending(ctx, rows, p.Files)), n*flowParts
-			progress(p)
-		}
-	}
-}
-
-// pending estimates how many source rows a flow still has to read, from the files that wait or the rows of its source.
-func (f *flow) pending(ctx context.Context, rows, files int64) int64 {
-	f.batch.Lock()
-	defer f.batch.Unlock()
-	var waiting int64
-	for _, feed := range f.feeds {
-		waiting += feed.Pending() * rows / max(files, 1)
-	}
-	t, err := f.table()
-	if err != nil || f.create.Kind != ddl.StreamingTable {
-		return waiting
-	}
-	now := t.Snapshot()
-	for _, s := range f.create.Sources {
-		if s.Files != nil {
-			continue
-		}
-		source, err := f.sourceOf(s)
-		if err != nil {
-			continue
-		}
-		from, _ := now.Txn(generation(now) + ":" + source.Snapshot().ID())
-		if c, err := source.Changes(ctx, from, 0); err == nil {
-			waiting += c.RowCount
-		}
-	}
-	return waiting
 }

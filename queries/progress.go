@@ -55,6 +55,15 @@ type ExpectationCount struct {
 	Passed, Failed int64
 }
 
+// addFeed takes over what a feed counted.
+func (p *Progress) addFeed(counts map[string]string) {
+	for key, to := range map[string]*int64{metricFiles: &p.Files, metricBytes: &p.Bytes} {
+		if n, err := strconv.ParseInt(counts[key], 10, 64); err == nil {
+			*to += n
+		}
+	}
+}
+
 // metrics renders the batch for a commit.
 func (p *Progress) metrics() map[string]string {
 	ms := func(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
@@ -63,6 +72,9 @@ func (p *Progress) metrics() map[string]string {
 		metricStarted: n(p.Started.UnixMilli()), metricDuration: ms(p.Duration), metricRead: ms(p.Read), metricQuery: ms(p.Query),
 		metricWrite: ms(p.Write), metricRowsIn: n(p.RowsIn), metricRowsOut: n(p.RowsOut), metricDropped: n(p.Dropped),
 		metricStrategy: p.Strategy, metricReason: p.Reason, sparkOutputRows: n(p.RowsOut),
+	}
+	if p.Files > 0 {
+		m[metricFiles], m[metricBytes] = n(p.Files), n(p.Bytes)
 	}
 	for _, e := range p.Expectations {
 		m[metricExpect+e.Name+suffixPassed] = n(e.Passed)

@@ -91,16 +91,19 @@ var (
 	ErrExpectation = errors.New("expectation violated")
 )
 
-// Strategies of a flow.
+// Strategies of a flow, and why the first is chosen; flow.recomputeReason says it of the second.
 const (
 	strategyAppend    = "append"
 	strategyRecompute = "recompute"
+	appendReason      = "each source row is seen once"
 )
 
 // Limits of a flow.
 const (
 	// maxBatchRows bounds the source rows of one batch: progress shows, and a crash repeats little.
 	maxBatchRows = 65_536
+	// maxBatches bounds the batches that run at once in one graph: each holds rows in memory.
+	maxBatches = 16
 	// recomputeShare is how many times its own duration a recompute rests, so that it takes a fifth of the time.
 	recomputeShare = 4
 	// maxRest bounds that rest, or a slow view would look dead.

@@ -7,58 +7,49 @@ import (
 	"time"
 
 	"smelt/queries/ddl"
+	"smelt/tables"
 )
 
 // loop runs batches until ctx ends, and sleeps while there is nothing to do. It is the one place that logs a flow's errors.
-func (f *flow) loop(ctx context.Context) {
-	defer close(f.done)
+func (f *flow) loop(ctx context.Context, done chan struct{}) {
+	defer close(done)
 	retry := minRetry
 	for ctx.Err() == nil {
 		// Taken before the step: a commit during it is seen at once afterwards.
 		changed := f.changes()
-		did, p, err := f.step(ctx)
-		switch {
-		case ctx.Err() != nil:
+		o, err := f.step(ctx)
+		if ctx.Err() != nil || errors.Is(err, errRetired) {
 			return
-		case errors.Is(err, ErrExpectation):
+		}
+		f.settle(o, err)
+		switch {
+		case errors.Is(err, ErrExpectation), errors.Is(err, errStored):
 			f.g.cfg.Logger.Error("flow stopped", "table", f.ref.String(), "err", err)
-			f.set(stateFailed, "an expectation says FAIL UPDATE; REFRESH tries again", err)
 			f.rest(ctx, nil, 0)
 		case err != nil:
 			f.g.cfg.Logger.Warn("flow retries", "table", f.ref.String(), "in", retry, "err", err)
-			f.set(stateRetrying, "", err)
 			f.rest(ctx, nil, retry)
 			retry = min(2*retry, maxRetry)
-		case did:
+		case o.did:
 			retry = minRetry
-			f.g.cfg.Logger.Info("batch", "table", f.ref.String(), "version", p.Version, "rows_in", p.RowsIn, "rows_out", p.RowsOut, "ms", time.Since(p.Started).Milliseconds())
+			p := &o.progress
+			took := time.Since(p.Started)
+			f.g.cfg.Logger.Info("batch", "table", f.ref.String(), "version", p.Version, "rows_in", p.RowsIn, "rows_out", p.RowsOut, "ms", took.Milliseconds())
 			if f.create.Kind == ddl.MaterializedView {
-				// What changes while a view rests is taken up by the next recompute, whichever changes come.
-				f.set(stateIdle, "", nil)
-				f.rest(ctx, nil, min(recomputeShare*time.Since(p.Started), maxRest))
+				f.rest(ctx, nil, min(recomputeShare*took, maxRest))
 			}
 		default:
 			retry = minRetry
-			f.quiet()
 			// A feed keeps its signal until it is taken; the step may have opened it only now.
 			f.rest(ctx, append(changed, f.feedSignals()...), 0)
 		}
 	}
 }
 
-// quiet marks the flow idle unless the step found out what it waits for.
-func (f *flow) quiet() {
-	f.mu.Lock()
-	waiting := f.state == stateWaiting
-	f.mu.Unlock()
-	if !waiting {
-		f.set(stateIdle, "", nil)
-	}
-}
-
 // changes returns the channels that say that a source table has something new.
 func (f *flow) changes() []any {
 	var channels []any
+	watch := func(_ reference, t *tables.Table) { channels = append(channels, t.Changed()) }
 	for _, s := range f.create.Sources {
 		if s.Files == nil {
 			if t, err := f.sourceOf(s); err == nil {
@@ -66,18 +57,19 @@ func (f *flow) changes() []any {
 			}
 		}
 	}
-	if f.create.Kind == ddl.MaterializedView {
-		pinned, err := f.pin()
-		if err != nil {
-			return channels
-		}
-		for name := range pinned {
-			if t, err := f.g.cfg.Store.Table(cutName(name)); err == nil {
-				channels = append(channels, t.Changed())
-			}
+	// A streaming table takes no notice of the tables beside its stream, but when it waits for one of them.
+	if f.create.Kind == ddl.MaterializedView || f.isWaiting() {
+		if err := f.g.resolve(f.shape.reads, nil, watch); err != nil {
+			return channels // the step will say so
 		}
 	}
 	return channels
+}
+
+func (f *flow) isWaiting() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.state == stateWaiting
 }
 
 // feedSignals returns the channels that say that a watched directory may have something new.
@@ -112,16 +104,28 @@ func (f *flow) rest(ctx context.Context, channels []any, limit time.Duration) {
 func (f *flow) start(ctx context.Context) {
 	ctx, f.cancel = context.WithCancel(ctx)
 	f.done = make(chan struct{})
-	go f.loop(ctx)
+	go f.loop(ctx, f.done)
 }
 
-// stop ends the goroutine, waits for it, and closes the feeds. It may be called on a flow that was not started.
+// stop ends the goroutine, waits for it and for a batch that somebody else runs, and closes the feeds. After it no batch
+// begins. It may be called on a flow that was not started, and more than once.
 func (f *flow) stop() error {
-	if f.done != nil {
-		f.cancel()
-		<-f.done
+	f.g.mu.Lock()
+	cancel, done := f.cancel, f.done
+	f.g.mu.Unlock()
+	if done != nil {
+		cancel()
+		<-done
 	}
 	f.batch.Lock()
 	defer f.batch.Unlock()
+	f.retired = true
 	return f.closeFeeds()
+}
+
+// revive lets a stopped flow run again.
+func (f *flow) revive() {
+	f.batch.Lock()
+	defer f.batch.Unlock()
+	f.retired = false
 }

@@ -5,8 +5,6 @@ import (
 	"strings"
 
 	"github.com/dolthub/vitess/go/vt/sqlparser"
-
-	"smelt/queries/ddl"
 )
 
 // reference is a table that a SELECT reads, by lower-case names; Database is never "".
@@ -20,6 +18,8 @@ type shape struct {
 	reads   []reference // ordinary tables and views, placeholders excluded, each once
 	streams int         // placeholders met
 	whole   string      // why the SELECT needs all rows at once; "" when it does not
+
+	statement sqlparser.SelectStatement
 }
 
 // shapeOf parses a SELECT whose STREAM sources are placeholders already.
@@ -32,9 +32,8 @@ func shapeOf(query, database string) (*shape, error) {
 	if !ok {
 		return nil, fmt.Errorf("parse SELECT: %w: the statement behind AS is no SELECT", ErrUnsupported)
 	}
-	s := &shape{}
+	s := &shape{statement: statement, whole: wholeReason(statement)}
 	s.tables(statement, database)
-	s.whole = wholeReason(statement)
 	return s, nil
 }
 
@@ -65,7 +64,7 @@ func (s *shape) tables(statement sqlparser.SelectStatement, database string) {
 		}
 		table, db := strings.ToLower(name.Name.String()), strings.ToLower(name.DbQualifier.String())
 		switch {
-		case strings.Contains(table, ":"):
+		case placeholder(table):
 			s.streams++
 			return
 		case table == "dual" || db == "" && ctes[table]:
@@ -81,26 +80,14 @@ func (s *shape) tables(statement sqlparser.SelectStatement, database string) {
 }
 
 // wholeReason says why a SELECT cannot run batch by batch, "" if it can: what it computes for one row would depend on
-// the others.
+// the others. It looks at the SELECT itself, not at what stands behind FROM.
 func wholeReason(statement sqlparser.SelectStatement) string {
 	switch s := statement.(type) {
 	case *sqlparser.Select:
-		switch {
-		case len(s.GroupBy) > 0:
-			return "GROUP BY"
-		case s.Having != nil:
-			return "HAVING"
-		case s.QueryOpts.Distinct:
-			return "DISTINCT"
-		case len(s.OrderBy) > 0:
-			return "ORDER BY"
-		case s.Limit != nil:
-			return "LIMIT"
-		}
-		return aggregateIn(s)
+		return blockReason(s)
 	case *sqlparser.SetOp:
-		if s.Type != sqlparser.UnionAllStr {
-			return strings.ToUpper(s.Type)
+		if reason := setReason(s); reason != "" {
+			return reason
 		}
 		if reason := wholeReason(s.Left); reason != "" {
 			return reason
@@ -113,6 +100,37 @@ func wholeReason(statement sqlparser.SelectStatement) string {
 	}
 }
 
+func blockReason(s *sqlparser.Select) string {
+	switch {
+	case len(s.GroupBy) > 0:
+		return "GROUP BY"
+	case s.Having != nil:
+		return "HAVING"
+	case s.QueryOpts.Distinct:
+		return "DISTINCT"
+	case len(s.OrderBy) > 0:
+		return "ORDER BY"
+	case s.Limit != nil:
+		return "LIMIT"
+	}
+	return aggregateIn(s)
+}
+
+func setReason(s *sqlparser.SetOp) string {
+	switch {
+	case s.Type != sqlparser.UnionAllStr:
+		return strings.ToUpper(s.Type)
+	case len(s.OrderBy) > 0:
+		return "ORDER BY"
+	case s.Limit != nil:
+		return "LIMIT"
+	}
+	return ""
+}
+
+// moreAggregates are aggregates of the SQL engine that the parser does not count among them.
+var moreAggregates = map[string]bool{"any_value": true, "first": true, "last": true}
+
 // aggregateIn names an aggregate or window function among the expressions of the SELECT itself; those of subqueries
 // have a scope of their own.
 func aggregateIn(s *sqlparser.Select) string {
@@ -123,7 +141,7 @@ func aggregateIn(s *sqlparser.Select) string {
 		case *sqlparser.Subquery:
 			return false, nil
 		case *sqlparser.FuncExpr:
-			if n.IsAggregate() || n.Over != nil {
+			if n.IsAggregate() || n.Over != nil || moreAggregates[n.Name.Lowered()] {
 				found = strings.ToUpper(n.Name.String()) + "()"
 			}
 		case *sqlparser.GroupConcatExpr:
@@ -132,36 +150,6 @@ func aggregateIn(s *sqlparser.Select) string {
 		return found == "", nil
 	}, s.SelectExprs)
 	return found
-}
-
-// unions reports whether the SELECT is a UNION ALL at its top, whose branches read their streams independently.
-func unions(query string) bool {
-	parsed, err := sqlparser.Parse(query)
-	if err != nil {
-		return false
-	}
-	op, ok := parsed.(*sqlparser.SetOp)
-	return ok && op.Type == sqlparser.UnionAllStr
-}
-
-// checkShape refuses what no strategy can keep up to date, with what to do instead.
-func checkShape(c *ddl.Create, s *shape) error {
-	if c.Kind == ddl.MaterializedView {
-		if len(c.Sources) > 0 {
-			return fmt.Errorf("materialized view %s: %w: STREAM reads each row once, a view reads whole tables; write the table's name without STREAM, or make a STREAMING TABLE",
-				c.Name, ErrUnsupported)
-		}
-		return nil
-	}
-	switch {
-	case len(c.Sources) == 0:
-		return fmt.Errorf("streaming table %s: %w: the SELECT has no STREAM source; write STREAM(t), or make a MATERIALIZED VIEW", c.Name, ErrUnsupported)
-	case s.whole != "":
-		return fmt.Errorf("streaming table %s: %w: %s over a stream would only see one batch at a time; use a MATERIALIZED VIEW", c.Name, ErrUnsupported, s.whole)
-	case len(c.Sources) > 1 && !unions(c.Query):
-		return fmt.Errorf("streaming table %s: %w: a join of two streams; let one side be an ordinary table, or use UNION ALL", c.Name, ErrUnsupported)
-	}
-	return nil
 }
 
 // viewOf returns the name and SELECT of a CREATE VIEW, ok false for another statement.

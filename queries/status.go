@@ -1,0 +1,107 @@
+package queries
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"smelt/queries/ddl"
+)
+
+// Status is what smelt.streams shows of a flow.
+type Status struct {
+	Database, Table string
+	Kind            string // streaming_table or materialized_view
+	State           string // idle, running, waiting, retrying or failed
+	Strategy        string // append or recompute
+	Reason          string // why this strategy, or what is waited for: new files, another table, REFRESH
+	Sources         []string
+	Statement       string            // the CREATE statement
+	Actions         map[string]string // expectation -> what it does
+	Lag             time.Duration     // age of the oldest source change that the table does not show yet; 0 when there is none
+	LastError       string
+}
+
+// Flows returns the status of every flow, by database and table.
+func (g *Graph) Flows() []Status {
+	g.mu.Lock()
+	flows := make([]*flow, 0, len(g.flows))
+	for _, f := range g.flows {
+		flows = append(flows, f)
+	}
+	g.mu.Unlock()
+	slices.SortFunc(flows, func(a, b *flow) int { return strings.Compare(a.ref.String(), b.ref.String()) })
+	list := make([]Status, len(flows))
+	for i, f := range flows {
+		list[i] = f.status()
+	}
+	return list
+}
+
+func (f *flow) status() Status {
+	f.mu.Lock()
+	s := Status{Database: f.ref.database, Table: f.ref.table, Kind: kindName(f.create.Kind), State: string(f.state), Reason: f.reason,
+		Statement: f.create.Text, LastError: f.lastError, Actions: map[string]string{}}
+	f.mu.Unlock()
+	s.Strategy = strategyAppend
+	reason := appendReason
+	if f.create.Kind == ddl.MaterializedView {
+		s.Strategy, reason = strategyRecompute, f.recomputeReason()
+	}
+	if s.Reason == "" {
+		s.Reason = reason
+	}
+	for _, r := range f.reads() {
+		s.Sources = append(s.Sources, r.String())
+	}
+	for _, source := range f.create.Sources {
+		if source.Files != nil {
+			s.Sources = append(s.Sources, source.Files.Path)
+		}
+	}
+	for _, e := range f.create.Expectations {
+		s.Actions[e.Name] = e.Action.String()
+	}
+	s.Lag = f.lag()
+	return s
+}
+
+// lag returns the age of the oldest commit of a source that the table does not show yet.
+func (f *flow) lag() time.Duration {
+	t, err := f.table()
+	if err != nil {
+		return 0
+	}
+	now := t.Snapshot()
+	var oldest time.Time
+	for _, r := range f.reads() {
+		source, err := f.g.cfg.Store.Table(r.database, r.table)
+		if err != nil {
+			continue
+		}
+		snapshot := source.Snapshot()
+		shown, ok := now.Txn(progressOf(now, snapshot.ID()))
+		static := f.create.Kind == ddl.StreamingTable && slices.Contains(f.shape.reads, r)
+		if static || ok && shown >= snapshot.Version() || !ok && snapshot.Rows() == 0 {
+			continue
+		}
+		if !ok {
+			shown = -1
+		}
+		if f.create.Kind == ddl.StreamingTable {
+			changes, err := source.Changes(context.Background(), shown, 1)
+			if err != nil || changes.RowCount == 0 {
+				continue
+			}
+			shown = changes.To - 1
+		}
+		if at, ok := source.CommitTime(shown + 1); ok && (oldest.IsZero() || at.Before(oldest)) {
+			oldest = at
+		}
+	}
+	if oldest.IsZero() {
+		return 0
+	}
+	return max(time.Since(oldest), time.Millisecond)
+}

@@ -1,0 +1,121 @@
+package queries
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"smelt/queries/ddl"
+	"smelt/tables"
+)
+
+// write runs the SELECT over the overlay and commits what it yields.
+func (f *flow) write(ctx context.Context, t *tables.Table, overlay map[string]tables.Relation, c tables.Commit, p *Progress, feeds []FeedBatch) error {
+	result, err := f.g.cfg.Query(ctx, Query{Database: f.database, SQL: withExpectations(f.create), Tables: overlay})
+	if err != nil {
+		return err
+	}
+	defer result.Close()
+	rows := newChecked(result, f.create.Expectations, p)
+	if c.Define, err = f.redefined(t.Snapshot(), rows.Schema()); err != nil {
+		return err
+	}
+	c.Rows = rows
+	c.Parameters = map[string]string{"kind": kindName(f.create.Kind)}
+	c.Metrics = map[string]string{}
+	c.Prepare = func(ctx context.Context) error {
+		for _, b := range feeds {
+			if err := b.Record(ctx); err != nil {
+				return err
+			}
+			maps.Copy(c.Metrics, b.Metrics())
+			p.addFeed(b.Metrics())
+		}
+		p.Duration = time.Since(p.Started)
+		p.Write = max(0, p.Duration-p.Read-p.Query)
+		maps.Copy(c.Metrics, p.metrics())
+		return nil
+	}
+	p.Version, err = commit(ctx, t, c, feeds)
+	return err
+}
+
+// pass commits that the files of the feeds were seen while the columns are not known: there was no row in any of them.
+func (f *flow) pass(ctx context.Context, t *tables.Table, in *input) error {
+	now := t.Snapshot()
+	c := tables.Commit{Operation: "STREAMING UPDATE", Txns: map[string]int64{}, Parameters: map[string]string{"kind": kindName(f.create.Kind)}}
+	for _, s := range f.create.Sources {
+		if app := progressOf(now, s.Placeholder); s.Files != nil {
+			if number, ok := in.txns[app]; ok {
+				c.Txns[app] = number
+			}
+		}
+	}
+	c.Prepare = func(ctx context.Context) error {
+		for _, b := range in.feeds {
+			if err := b.Record(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	_, err := commit(ctx, t, c, in.feeds)
+	return err
+}
+
+// commit makes the commit and tells the feeds. After an error it may stand all the same: the table's progress tells.
+func commit(ctx context.Context, t *tables.Table, c tables.Commit, feeds []FeedBatch) (version int64, err error) {
+	version, err = t.Commit(ctx, c)
+	if err == nil || stands(t.Snapshot(), c.Txns) {
+		for _, b := range feeds {
+			b.Committed()
+		}
+	}
+	return version, err
+}
+
+// stands reports whether the table has made all of this progress.
+func stands(now *tables.Snapshot, txns map[string]int64) bool {
+	for app, version := range txns {
+		if at, ok := now.Txn(app); !ok || at != version {
+			return false
+		}
+	}
+	return len(txns) > 0
+}
+
+// redefined returns the definition that a commit with rows of the result's columns needs, nil when the present one fits.
+// A streaming table gets new columns at the end; a type that differs is an error, because files of the old type are
+// there. A view, whose rows are all replaced, takes the columns as they are.
+func (f *flow) redefined(now *tables.Snapshot, result tables.Schema) (*tables.Definition, error) {
+	if err := checkNames(result); err != nil {
+		return nil, err
+	}
+	d := now.Definition()
+	schema := now.Schema()
+	if f.create.Kind == ddl.MaterializedView {
+		if result = f.commented(result); slices.Equal(result, schema) {
+			return nil, nil
+		}
+		d.Schema = result
+		return &d, nil
+	}
+	var added tables.Schema
+	for _, col := range result {
+		i := schema.Index(col.Name)
+		switch {
+		case i < 0:
+			added = append(added, col)
+		case schema[i].Type != col.Type:
+			return nil, fmt.Errorf("%w: column %q is %s now and was %s; REFRESH STREAMING TABLE %s FULL rebuilds the table", ErrUnsupported, col.Name, col.Type,
+				schema[i].Type, f.ref.table)
+		}
+	}
+	if len(added) == 0 {
+		return nil, nil
+	}
+	d.Schema = f.commented(append(slices.Clone(schema), added...))
+	return &d, nil
+}
