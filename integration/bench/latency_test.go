@@ -23,10 +23,12 @@ func BenchmarkDropToApp(b *testing.B) {
 	watch := b.TempDir()
 	_, db := open(b, engine.Config{Watch: watch, OnnxLibrary: library, Pipelines: []string{filepath.Join("..", "..", "queries", "sentiment")}})
 	dir := filepath.Join(watch, "tweets")
+	round := 0
 	for b.Loop() {
+		round++
 		latencies := make([]time.Duration, 0, drops)
 		for i := range drops {
-			mention := fmt.Sprintf("bench_%d_%d", b.N, i)
+			mention := fmt.Sprintf("bench_%d_%d", round, i)
 			line := fmt.Sprintf(`{"date": "Mon Apr 06 22:19:45 PDT 2009", "user": "u", "text": "@%s what a lovely morning", "sentiment": "positive"}`, mention)
 			require.NoError(b, os.MkdirAll(dir, 0o755))
 			hidden, visible := filepath.Join(dir, "."+mention), filepath.Join(dir, mention+".json")
