@@ -1,0 +1,564 @@
+package queries
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"smelt/queries/ddl"
+	"smelt/tables"
+	"smelt/tables/vfs"
+)
+
+// row is a row by column name; values are int64, string or nil.
+type row = map[string]any
+
+// selectFunc stands in for one SELECT: in reads a table by the name that the query has for it.
+type selectFunc struct {
+	schema func(in func(name string) tables.Schema) tables.Schema
+	rows   func(in func(name string) []row) []row
+}
+
+// lab is a store and a graph over it, with a stand-in for SQL (a Go function for each SELECT) and for watched directories
+// (which keep a ledger on disk, as real ones do). It can die at any point of a batch: see kill.
+type lab struct {
+	t     *testing.T
+	dir   string
+	fs    vfs.FS
+	store *tables.Store
+	graph *Graph
+
+	mu      sync.Mutex
+	selects map[string]selectFunc         // by normal form
+	exprs   map[string]func(row) any      // expectations: true, false or nil
+	dirs    map[string]*watched           // by path
+	execs   []string                      // plain statements that ran
+	runs    map[string]int                // queries run, by normal form
+	hook    func(point, sql string) error // called at points of a batch: query, next, record
+}
+
+var (
+	long = tables.Type{Kind: tables.Long}
+	text = tables.Type{Kind: tables.String}
+)
+
+func newLab(t *testing.T) *lab {
+	t.Helper()
+	l := &lab{t: t, dir: t.TempDir(), selects: map[string]selectFunc{}, exprs: map[string]func(row) any{}, dirs: map[string]*watched{}, runs: map[string]int{}}
+	l.open()
+	return l
+}
+
+// open opens store and graph on the present directory.
+func (l *lab) open() {
+	l.t.Helper()
+	store, err := tables.Open(l.dir, tables.Options{FS: l.fs})
+	require.NoError(l.t, err)
+	l.store = store
+	l.t.Cleanup(func() { require.NoError(l.t, store.Close()) })
+	l.graph = New(Config{Store: store, Query: l.query, Describe: l.describe, Feed: l.feed, Exec: l.exec})
+	graph := l.graph
+	l.t.Cleanup(func() { require.NoError(l.t, graph.Close(context.Background())) })
+	require.NoError(l.t, l.graph.Open(context.Background()))
+}
+
+// reopen ends the process in order and starts another.
+func (l *lab) reopen() {
+	l.t.Helper()
+	require.NoError(l.t, l.graph.Close(context.Background()))
+	require.NoError(l.t, l.store.Close())
+	l.open()
+}
+
+// kill leaves graph and store as they are, as a killed process does, and goes on with a copy of the directory.
+func (l *lab) kill(image string) {
+	l.t.Helper()
+	l.dir = image
+	l.open()
+}
+
+// image copies the data directory as it is in this moment.
+func (l *lab) image() string {
+	l.t.Helper()
+	to := l.t.TempDir()
+	require.NoError(l.t, os.CopyFS(filepath.Join(to, "data"), os.DirFS(l.dir)))
+	return filepath.Join(to, "data")
+}
+
+// define registers a SELECT with fixed columns.
+func (l *lab) define(sql string, schema tables.Schema, rows func(in func(string) []row) []row) {
+	l.selects[ddl.Normal(sql)] = selectFunc{func(func(string) tables.Schema) tables.Schema { return schema }, rows}
+}
+
+// star registers SELECT * of one source.
+func (l *lab) star(sql, source string) {
+	l.selects[ddl.Normal(sql)] = selectFunc{
+		func(in func(string) tables.Schema) tables.Schema { return in(source) },
+		func(in func(string) []row) []row { return in(source) },
+	}
+}
+
+var wrapped = regexp.MustCompile(`(?s)^SELECT q\.\*(.*) FROM \((.*)\n\) q$`)
+var expectation = regexp.MustCompile("(?s), \\(\\((.*?)\n\\) IS TRUE\\) AS `expect:\\d+`")
+
+// unwrap takes the expectations off a query.
+func unwrap(sql string) (query string, exprs []string) {
+	m := wrapped.FindStringSubmatch(sql)
+	if m == nil {
+		return sql, nil
+	}
+	for _, e := range expectation.FindAllStringSubmatch(m[1], -1) {
+		exprs = append(exprs, e[1])
+	}
+	return m[2], exprs
+}
+
+// relation finds what a query means by a name.
+func (l *lab) relation(q Query, name string) (tables.Relation, error) {
+	if r, ok := q.Tables[name]; ok {
+		return r, nil
+	}
+	t, err := l.store.Table(cutName(name))
+	if err != nil {
+		return nil, err
+	}
+	return t.Snapshot(), nil
+}
+
+func (l *lab) describe(_ context.Context, q Query) (schema tables.Schema, err error) {
+	query, exprs := unwrap(q.SQL)
+	l.mu.Lock()
+	s, ok := l.selects[ddl.Normal(query)]
+	l.mu.Unlock()
+	if !ok {
+		return nil, fmt.Errorf("no such SELECT: %s", query)
+	}
+	schema = slices.Clone(s.schema(func(name string) tables.Schema {
+		r, relErr := l.relation(q, name)
+		if relErr != nil {
+			err = relErr
+			return nil
+		}
+		return r.Schema()
+	}))
+	for i, e := range exprs {
+		if l.exprs[e] == nil {
+			return nil, fmt.Errorf("no such expression: %s", e)
+		}
+		schema = append(schema, tables.Field{Name: expectPrefix + strconv.Itoa(i), Type: tables.Type{Kind: tables.Boolean}})
+	}
+	return schema, err
+}
+
+func (l *lab) query(ctx context.Context, q Query) (Result, error) {
+	schema, err := l.describe(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	query, exprs := unwrap(q.SQL)
+	normal := ddl.Normal(query)
+	l.mu.Lock()
+	l.runs[normal]++
+	l.mu.Unlock()
+	if err := l.at("query", normal); err != nil {
+		return nil, err
+	}
+	rows := l.selects[normal].rows(func(name string) []row {
+		r, relErr := l.relation(q, name)
+		if relErr != nil {
+			err = relErr
+			return nil
+		}
+		all, readErr := tables.ReadAll(ctx, r, nil)
+		err = errors.Join(err, readErr)
+		if readErr != nil {
+			return nil
+		}
+		return rowsOf(all)
+	})
+	if err != nil {
+		return nil, err
+	}
+	r := &rowsResult{lab: l, sql: normal, schema: schema}
+	// Two batches, so that one can break between them.
+	half := len(rows) / 2
+	for _, part := range [][]row{rows[:half], rows[half:]} {
+		for i := range part {
+			out := row{}
+			for k, v := range part[i] {
+				out[k] = v
+			}
+			for j, e := range exprs {
+				out[expectPrefix+strconv.Itoa(j)] = l.exprs[e](part[i]) == true
+			}
+			part[i] = out
+		}
+		if len(part) > 0 {
+			r.batches = append(r.batches, batchOf(schema, part))
+		}
+	}
+	return r, nil
+}
+
+// at is a point of a batch where a test may break in.
+func (l *lab) at(point, sql string) error {
+	l.mu.Lock()
+	hook := l.hook
+	l.mu.Unlock()
+	if hook == nil {
+		return nil
+	}
+	return hook(point, sql)
+}
+
+func (l *lab) setHook(hook func(point, sql string) error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.hook = hook
+}
+
+func (l *lab) runsOf(sql string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.runs[ddl.Normal(sql)]
+}
+
+func (l *lab) exec(ctx context.Context, database, sql string) error {
+	l.execs = append(l.execs, database+": "+sql)
+	if err := l.at("exec", sql); err != nil {
+		return err
+	}
+	if name, query, ok := viewOf(sql, database); ok {
+		return l.store.PutView(name.database, tables.View{Name: name.table, Query: query})
+	}
+	return nil
+}
+
+type rowsResult struct {
+	lab     *lab
+	sql     string
+	schema  tables.Schema
+	batches []*tables.Batch
+}
+
+func (r *rowsResult) Schema() tables.Schema { return r.schema }
+func (r *rowsResult) Close() error          { return nil }
+func (r *rowsResult) Next(ctx context.Context) (*tables.Batch, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := r.lab.at("next", r.sql); err != nil {
+		return nil, err
+	}
+	if len(r.batches) == 0 {
+		return nil, io.EOF
+	}
+	b := r.batches[0]
+	r.batches = r.batches[1:]
+	return b, nil
+}
+
+func batchOf(schema tables.Schema, rows []row) *tables.Batch {
+	b := tables.NewBatch(schema, len(rows))
+	for _, r := range rows {
+		for i, f := range schema {
+			switch v := r[f.Name].(type) {
+			case nil:
+				b.Columns[i].AppendNull(f.Type.Kind)
+			case int64:
+				b.Columns[i].AppendInt(v)
+			case string:
+				b.Columns[i].AppendString(v)
+			case bool:
+				b.Columns[i].AppendBool(v)
+			default:
+				panic(fmt.Sprintf("no rule for %T", v))
+			}
+		}
+		b.Len++
+	}
+	return b
+}
+
+func rowsOf(b *tables.Batch) []row {
+	rows := make([]row, b.Len)
+	for i := range rows {
+		rows[i] = row{}
+		for c, f := range b.Schema {
+			switch {
+			case b.Columns[c].Null(i):
+				rows[i][f.Name] = nil
+			case f.Type.Kind == tables.String:
+				rows[i][f.Name] = b.Columns[c].Strings[i]
+			default:
+				rows[i][f.Name] = b.Columns[c].Ints[i]
+			}
+		}
+	}
+	return rows
+}
+
+// plain makes an ordinary table.
+func (l *lab) plain(name string, schema tables.Schema) *tables.Table {
+	l.t.Helper()
+	t, err := l.store.Create(context.Background(), "live", name, tables.Definition{Schema: schema})
+	require.NoError(l.t, err)
+	return t
+}
+
+func (l *lab) table(name string) *tables.Table {
+	l.t.Helper()
+	t, err := l.store.Table("live", name)
+	require.NoError(l.t, err)
+	return t
+}
+
+func (l *lab) insert(name string, rows ...row) {
+	l.t.Helper()
+	t := l.table(name)
+	schema := t.Snapshot().Schema()
+	reader, err := tables.FromBatches(schema, batchOf(schema, rows)).Scan(context.Background(), nil)
+	require.NoError(l.t, err)
+	_, err = t.Commit(context.Background(), tables.Commit{Operation: "WRITE", Rows: reader})
+	require.NoError(l.t, err)
+}
+
+func (l *lab) replace(name string, rows ...row) {
+	l.t.Helper()
+	t := l.table(name)
+	schema := t.Snapshot().Schema()
+	reader, err := tables.FromBatches(schema, batchOf(schema, rows)).Scan(context.Background(), nil)
+	require.NoError(l.t, err)
+	_, err = t.Commit(context.Background(), tables.Commit{Operation: "WRITE", Rows: reader, Overwrite: true})
+	require.NoError(l.t, err)
+}
+
+func (l *lab) rows(name string) []row {
+	l.t.Helper()
+	all, err := tables.ReadAll(context.Background(), l.table(name).Snapshot(), nil)
+	require.NoError(l.t, err)
+	return rowsOf(all)
+}
+
+// column returns one column of a table in the order of its rows.
+func (l *lab) column(table, column string) []any {
+	l.t.Helper()
+	out := []any{}
+	for _, r := range l.rows(table) {
+		out = append(out, r[column])
+	}
+	return out
+}
+
+func (l *lab) create(sql string) error {
+	l.t.Helper()
+	statement, err := ddl.Parse(sql)
+	require.NoError(l.t, err, sql)
+	require.NotNil(l.t, statement, sql)
+	_, err = l.graph.Create(context.Background(), statement.(*ddl.Create), "live", "/base")
+	return err
+}
+
+func (l *lab) must(sql string) {
+	l.t.Helper()
+	require.NoError(l.t, l.create(sql), sql)
+}
+
+func (l *lab) settle() {
+	l.t.Helper()
+	require.NoError(l.t, l.graph.RunOnce(context.Background(), nil))
+}
+
+func (l *lab) status(name string) Status {
+	l.t.Helper()
+	for _, s := range l.graph.Flows() {
+		if s.Table == name {
+			return s
+		}
+	}
+	l.t.Fatalf("no flow %s", name)
+	return Status{}
+}
+
+// watched is a directory of files. Columns are those of the files that were read, in order of appearance.
+type watched struct {
+	mu      sync.Mutex
+	files   []file
+	changed chan struct{}
+}
+
+type file struct {
+	columns []string
+	rows    []row
+	bad     bool
+}
+
+func (l *lab) drop(path string, files ...file) {
+	l.mu.Lock()
+	d := l.dirs[path]
+	if d == nil {
+		d = &watched{changed: make(chan struct{}, 1)}
+		l.dirs[path] = d
+	}
+	l.mu.Unlock()
+	d.mu.Lock()
+	d.files = append(d.files, files...)
+	d.mu.Unlock()
+	select {
+	case d.changed <- struct{}{}:
+	default:
+	}
+}
+
+// filesPerBatch is how many files one batch of a fake feed takes.
+const filesPerBatch = 3
+
+type fakeFeed struct {
+	lab       *lab
+	dir       *watched
+	path      string
+	stateDir  string
+	committed int64
+	seen      map[int]bool
+	closed    bool
+}
+
+type ledgerEntry struct{ Files []int }
+
+func (l *lab) feed(_ context.Context, f ddl.Files, base, stateDir string, committed int64) (Feed, error) {
+	if base != "/base" {
+		return nil, fmt.Errorf("base is %q", base)
+	}
+	l.drop(f.Path)
+	feed := &fakeFeed{lab: l, dir: l.dirs[f.Path], path: f.Path, stateDir: stateDir, committed: committed, seen: map[int]bool{}}
+	for n := int64(1); n <= committed; n++ {
+		data, err := os.ReadFile(filepath.Join(stateDir, fmt.Sprint(n)))
+		if err != nil {
+			return nil, fmt.Errorf("ledger of a committed batch: %w", err)
+		}
+		var e ledgerEntry
+		if err := json.Unmarshal(data, &e); err != nil {
+			return nil, err
+		}
+		for _, i := range e.Files {
+			feed.seen[i] = true
+		}
+	}
+	return feed, nil
+}
+
+func (f *fakeFeed) Schema() tables.Schema {
+	f.dir.mu.Lock()
+	defer f.dir.mu.Unlock()
+	var schema tables.Schema
+	for _, one := range f.dir.files {
+		for _, c := range one.columns {
+			if schema.Index(c) < 0 {
+				schema = append(schema, tables.Field{Name: c, Type: long})
+			}
+		}
+	}
+	return schema
+}
+
+func (f *fakeFeed) Empty() bool              { return len(f.Schema()) == 0 }
+func (f *fakeFeed) Changed() <-chan struct{} { return f.dir.changed }
+func (f *fakeFeed) Close() error             { f.closed = true; return nil }
+func (f *fakeFeed) Pending() int64           { return int64(len(f.unseen())) }
+
+func (f *fakeFeed) unseen() []int {
+	f.dir.mu.Lock()
+	defer f.dir.mu.Unlock()
+	var list []int
+	for i := range f.dir.files {
+		if !f.seen[i] {
+			list = append(list, i)
+		}
+	}
+	return list
+}
+
+func (f *fakeFeed) Next(context.Context) (FeedBatch, error) {
+	if f.closed {
+		return nil, errors.New("the feed is closed")
+	}
+	unseen := f.unseen()
+	if len(unseen) == 0 {
+		return nil, nil
+	}
+	unseen = unseen[:min(filesPerBatch, len(unseen))]
+	schema := f.Schema()
+	var rows []row
+	f.dir.mu.Lock()
+	for _, i := range unseen {
+		rows = append(rows, f.dir.files[i].rows...)
+	}
+	f.dir.mu.Unlock()
+	return &fakeFeedBatch{Relation: tables.FromBatches(schema, batchOf(schema, rows)), feed: f, number: f.committed + 1, files: unseen, rows: int64(len(rows))}, nil
+}
+
+type fakeFeedBatch struct {
+	tables.Relation
+	feed   *fakeFeed
+	number int64
+	files  []int
+	rows   int64
+}
+
+func (b *fakeFeedBatch) Number() int64 { return b.number }
+func (b *fakeFeedBatch) Rows() int64   { return b.rows }
+func (b *fakeFeedBatch) Metrics() map[string]string {
+	return map[string]string{"files": strconv.Itoa(len(b.files)), "bytes": strconv.Itoa(10 * len(b.files)), "filesFailed": "0"}
+}
+
+func (b *fakeFeedBatch) Record(context.Context) error {
+	if err := b.feed.lab.at("record", b.feed.path); err != nil {
+		return err
+	}
+	data, err := json.Marshal(ledgerEntry{b.files})
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(b.feed.stateDir, 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(b.feed.stateDir, fmt.Sprint(b.number)), data, 0o644); err != nil {
+		return err
+	}
+	return b.feed.lab.at("recorded", b.feed.path)
+}
+
+func (b *fakeFeedBatch) Committed() {
+	b.feed.committed = b.number
+	for _, i := range b.files {
+		b.feed.seen[i] = true
+	}
+}
+
+// columnsOf makes a schema of whole numbers.
+func columnsOf(names ...string) tables.Schema {
+	var s tables.Schema
+	for _, n := range names {
+		s = append(s, tables.Field{Name: n, Type: long})
+	}
+	return s
+}
+
+func values(column string, numbers ...int64) []row {
+	var rows []row
+	for _, n := range numbers {
+		rows = append(rows, row{column: n})
+	}
+	return rows
+}
