@@ -2,6 +2,8 @@ package models
 
 import (
 	"context"
+	"math"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -18,7 +20,7 @@ func TestCandidatesAreThoseOfCountVectorizer(t *testing.T) {
 	require.Empty(t, candidateTerms("", 3))
 }
 
-// The expected picks were computed by KeyBERT's own mmr, max cosine first, over these two-dimensional vectors.
+// The expected picks follow by hand from the rule, over two-dimensional vectors.
 func TestMMRTradesLikenessForVariety(t *testing.T) {
 	doc := []float32{1, 0}
 	terms := []string{"a", "b", "c", "d"}
@@ -54,5 +56,40 @@ func TestKeywordsOfEachTextByItself(t *testing.T) {
 	}
 	for i := 1; i < 3; i++ {
 		require.GreaterOrEqual(t, together[0][i-1].Score, together[0][i].Score)
+	}
+}
+
+// TestKeywordsAreKeyBERTs compares with KeyBERT 0.9.0 over the same encoder; testdata/make_keywords.py made the golden
+// file. Terms of equal score may stand in another order: KeyBERT leaves that open.
+func TestKeywordsAreKeyBERTs(t *testing.T) {
+	r := registry(t)
+	var golden []struct {
+		Text      string
+		TopN      int `json:"top_n"`
+		MaxNgram  int `json:"max_ngram"`
+		MMR       bool
+		Diversity float64
+		Keywords  [][]any
+	}
+	readJSON(t, "testdata/keybert.json", &golden)
+	require.Greater(t, len(golden), 100)
+	for _, g := range golden {
+		found, err := r.Keywords(context.Background(), "encoder", []string{g.Text}, KeywordOptions{TopN: g.TopN, MaxNgram: g.MaxNgram, MMR: g.MMR, Diversity: g.Diversity})
+		require.NoError(t, err)
+		require.Len(t, found[0], len(g.Keywords), "%+v", g)
+		scores := map[string]float64{}
+		for i, k := range g.Keywords {
+			scores[k[0].(string)] = k[1].(float64)
+			require.InDelta(t, k[1].(float64), found[0][i].Score, 1.01e-4, "score %d of %+v: %v", i, g, found[0])
+		}
+		for _, k := range found[0] {
+			want, ok := scores[k.Term]
+			if ok {
+				require.InDelta(t, want, k.Score, 1.01e-4, k.Term)
+				continue
+			}
+			// A term that KeyBERT left out must tie with one that it took: "words camelcase" has the words of "camelcase words".
+			require.True(t, slices.ContainsFunc(g.Keywords, func(other []any) bool { return math.Abs(other[1].(float64)-k.Score) < 1.01e-4 }), "%q in %+v, found %v", k.Term, g, found[0])
+		}
 	}
 }
