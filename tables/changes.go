@@ -18,7 +18,7 @@ type Changes struct {
 	table  *Table
 	id     string
 	schema Schema
-	files  []delta.Add
+	files  []delta.File
 }
 
 var (
@@ -44,15 +44,7 @@ func (t *Table) Changes(_ context.Context, from, maxRows int64) (*Changes, error
 	first := max(from+1, born)
 	start := sort.Search(len(t.adds), func(i int) bool { return t.adds[i].version >= first })
 	for _, a := range t.adds[start:] {
-		var rows int64
-		for _, f := range a.files {
-			n, err := numRecords(f)
-			if err != nil {
-				return nil, err
-			}
-			rows += n
-		}
-		if maxRows > 0 && c.RowCount > 0 && c.RowCount+rows > maxRows {
+		if maxRows > 0 && c.RowCount > 0 && c.RowCount+a.rows > maxRows {
 			break
 		}
 		// The commit that gave the table its id removes the rows of the time before, which this stream never saw.
@@ -60,7 +52,7 @@ func (t *Table) Changes(_ context.Context, from, maxRows int64) (*Changes, error
 			c.Rewritten, c.RewriteVersion = true, a.version
 		}
 		c.files = append(c.files, a.files...)
-		c.RowCount += rows
+		c.RowCount += a.rows
 		c.To = a.version
 	}
 	return c, nil

@@ -8,19 +8,16 @@ import (
 	"maps"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
 
 	"smelt/tables/delta"
-	"smelt/tables/parquet"
 )
 
 const (
 	engineInfo = "smelt"
-	// maxFileRows and maxFileBytes end a data file: larger ones are slower to skip and to rewrite, smaller ones to open.
-	maxFileRows  = 1 << 20
-	maxFileBytes = 128 << 20
 	// maxConflicts bounds how often a commit is tried again behind another writer.
 	maxConflicts = 10
 )
@@ -37,7 +34,8 @@ type Commit struct {
 	NewID      bool              // with Define: the table gets a new id, and streams of it start over
 
 	// Prepare is called when the rows are durable and before the commit is: it may fill the three maps, which must
-	// then not be nil, and write what must be durable before the commit. An error abandons the commit.
+	// then not be nil, and write what must be durable before the commit. An error abandons the commit. Neither Prepare
+	// nor Rows may create, drop or close anything of the Store: those wait for the commit.
 	Prepare func(ctx context.Context) error
 }
 
@@ -49,6 +47,10 @@ func (t *Table) Commit(ctx context.Context, c Commit) (version int64, err error)
 	if t.dropped {
 		return 0, t.errDropped()
 	}
+	if err := t.store.begin(); err != nil {
+		return 0, fmt.Errorf("commit to %s.%s: %w", t.db, t.name, err)
+	}
+	defer t.store.writers.Done()
 	metadata, schema, err := t.definition(c)
 	if err != nil {
 		return 0, fmt.Errorf("commit to %s.%s: %w", t.db, t.name, err)
@@ -65,8 +67,12 @@ func (t *Table) Commit(ctx context.Context, c Commit) (version int64, err error)
 		return 0, errors.Join(fmt.Errorf("commit to %s.%s: %w", t.db, t.name, err), t.discard(adds))
 	}
 	version, err = t.publish(c, metadata, adds)
+	if errors.Is(err, delta.ErrUncertain) {
+		// The files of the commit stay: it may name them. What the log holds now is what readers shall see.
+		return 0, errors.Join(fmt.Errorf("commit to %s.%s: %w", t.db, t.name, err), t.refresh())
+	}
 	if err != nil {
-		return 0, fmt.Errorf("commit to %s.%s: %w", t.db, t.name, err)
+		return 0, errors.Join(fmt.Errorf("commit to %s.%s: %w", t.db, t.name, err), t.discard(adds))
 	}
 	return version, nil
 }
@@ -74,8 +80,16 @@ func (t *Table) Commit(ctx context.Context, c Commit) (version int64, err error)
 // definition returns the metadata action of the commit, nil when it does not change, and the schema of its rows.
 func (t *Table) definition(c Commit) (*delta.Metadata, Schema, error) {
 	now := t.Snapshot()
+	if err := now.state.Metadata.CheckWrite(c.Rows != nil, c.Overwrite); err != nil {
+		return nil, nil, err
+	}
 	if c.Define == nil {
 		return nil, now.Schema(), nil
+	}
+	if !c.Overwrite && now.Files() > 0 {
+		if err := checkEvolution(now.Schema(), c.Define.Schema); err != nil {
+			return nil, nil, err
+		}
 	}
 	id := now.ID()
 	if c.NewID {
@@ -92,26 +106,31 @@ func (t *Table) publish(c Commit, metadata *delta.Metadata, adds []delta.Add) (i
 		version := base.Version() + 1
 		actions := t.actions(c, base, metadata, adds)
 		err := t.log.Commit(version, actions)
-		if isConflict(err) {
-			if err := t.refresh(); err != nil {
-				return 0, fmt.Errorf("read the commit of another writer: %w", err)
+		if err == nil {
+			if err := t.advance(version, actions); err != nil {
+				return 0, fmt.Errorf("%w: %w", delta.ErrUncertain, err)
 			}
-			if metadata != nil || c.Overwrite || movedOn(c.Txns, base, t.Snapshot()) {
-				return 0, err
-			}
-			continue
+			return version, nil
 		}
-		if err != nil {
-			// The outcome is unknown: what the log holds decides. The data files stay, they may be referred to.
-			return 0, errors.Join(err, t.refresh())
+		if !errors.Is(err, delta.ErrConflict) {
+			return 0, err
 		}
-		return version, t.advance(base.state, version, actions)
+		if err := t.refresh(); err != nil {
+			return 0, fmt.Errorf("read the commit of another writer: %w", err)
+		}
+		if metadata != nil || c.Overwrite || outdated(c.Txns, base, t.Snapshot()) {
+			return 0, err
+		}
 	}
 	return 0, fmt.Errorf("%d tries behind other writers: %w", maxConflicts, delta.ErrConflict)
 }
 
-// movedOn reports whether another writer advanced one of the applications: two of the same flow must not both append.
-func movedOn(txns map[string]int64, before, now *Snapshot) bool {
+// outdated reports whether another writer did what rows that are ready to be appended cannot stand behind: a new
+// definition, or the progress of the same application, because two of one flow must not both append.
+func outdated(txns map[string]int64, before, now *Snapshot) bool {
+	if before.ID() != now.ID() || before.state.Metadata.SchemaString != now.state.Metadata.SchemaString {
+		return true
+	}
 	for app := range txns {
 		was, hadBefore := before.Txn(app)
 		is, hasNow := now.Txn(app)
@@ -133,8 +152,8 @@ func (t *Table) actions(c Commit, base *Snapshot, metadata *delta.Metadata, adds
 	if metadata != nil {
 		actions = append(actions, delta.Action{Metadata: metadata})
 	}
-	for app, v := range c.Txns {
-		actions = append(actions, delta.Action{Txn: &delta.Txn{AppID: app, Version: v, LastUpdated: now}})
+	for _, app := range slices.Sorted(maps.Keys(c.Txns)) {
+		actions = append(actions, delta.Action{Txn: &delta.Txn{AppID: app, Version: c.Txns[app], LastUpdated: now}})
 	}
 	if c.Overwrite {
 		for _, f := range base.state.Files {
@@ -180,7 +199,7 @@ func (t *Table) writeRows(ctx context.Context, rows Reader, schema Schema) (adds
 			return adds, fmt.Errorf("write %s: %w", file.name, err)
 		}
 		file.rows += int64(b.Len)
-		if file.rows >= maxFileRows || file.writer.Size() >= maxFileBytes {
+		if file.full() {
 			add, err := file.finish()
 			file = nil
 			if err != nil {
@@ -245,18 +264,4 @@ func fit(b *Batch, schema Schema) (*Batch, error) {
 		}
 	}
 	return out, nil
-}
-
-// newDataFile begins a data file under a random name.
-func (t *Table) newDataFile(schema Schema) (*dataFile, error) {
-	name := fmt.Sprintf("part-00000-%s-c000.zstd.parquet", uuid.NewString())
-	out, err := t.store.fs.Create(filepath.Join(t.dir, name))
-	if err != nil {
-		return nil, fmt.Errorf("create data file: %w", err)
-	}
-	d := &dataFile{table: t, name: name, out: out}
-	if d.writer, err = parquet.NewWriter(out, schema); err != nil {
-		return nil, errors.Join(fmt.Errorf("write %s: %w", name, err), d.abandon())
-	}
-	return d, nil
 }

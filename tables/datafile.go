@@ -7,9 +7,17 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/google/uuid"
+
 	"smelt/tables/delta"
 	"smelt/tables/parquet"
 	"smelt/tables/vfs"
+)
+
+const (
+	// maxFileRows and maxFileBytes end a data file: larger ones are slower to skip and to rewrite, smaller ones to open.
+	maxFileRows  = 1 << 20
+	maxFileBytes = 128 << 20
 )
 
 // dataFile is a Parquet file being written.
@@ -20,6 +28,23 @@ type dataFile struct {
 	writer *parquet.Writer
 	rows   int64
 }
+
+// newDataFile begins a data file under a random name.
+func (t *Table) newDataFile(schema Schema) (*dataFile, error) {
+	name := fmt.Sprintf("part-00000-%s-c000.zstd.parquet", uuid.NewString())
+	out, err := t.store.fs.Create(filepath.Join(t.dir, name))
+	if err != nil {
+		return nil, fmt.Errorf("create data file: %w", err)
+	}
+	d := &dataFile{table: t, name: name, out: out}
+	if d.writer, err = parquet.NewWriter(out, schema); err != nil {
+		return nil, errors.Join(fmt.Errorf("write %s: %w", name, err), d.abandon())
+	}
+	return d, nil
+}
+
+// full reports whether the next rows belong into another file.
+func (d *dataFile) full() bool { return d.rows >= maxFileRows || d.writer.Size() >= maxFileBytes }
 
 // finish makes the content durable and returns the action that adds it. The name becomes durable with the next sync of
 // the table directory.
@@ -39,12 +64,14 @@ func (d *dataFile) finish() (delta.Add, error) {
 		return delta.Add{}, errors.Join(fmt.Errorf("finish %s: %w", d.name, err), d.abandon())
 	}
 	if err := d.out.Close(); err != nil {
-		return delta.Add{}, fmt.Errorf("close %s: %w", d.name, err)
+		return delta.Add{}, errors.Join(fmt.Errorf("close %s: %w", d.name, err), d.table.store.fs.Remove(d.path()))
 	}
 	return delta.Add{Path: url.PathEscape(d.name), PartitionValues: map[string]string{}, Size: size, ModificationTime: time.Now().UnixMilli(), DataChange: true, Stats: stats}, nil
 }
 
+func (d *dataFile) path() string { return filepath.Join(d.table.dir, d.name) }
+
 // abandon closes and removes a file that no commit will refer to.
 func (d *dataFile) abandon() error {
-	return errors.Join(d.out.Close(), d.table.store.fs.Remove(filepath.Join(d.table.dir, d.name)))
+	return errors.Join(d.out.Close(), d.table.store.fs.Remove(d.path()))
 }

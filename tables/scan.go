@@ -19,7 +19,7 @@ import (
 const aheadBatches = 4
 
 // scanFiles reads the columns of the data files in order.
-func scanFiles(ctx context.Context, t *Table, schema Schema, columns []string, files []delta.Add) (Reader, error) {
+func scanFiles(ctx context.Context, t *Table, schema Schema, columns []string, files []delta.File) (Reader, error) {
 	chosen := schema
 	if columns != nil {
 		var err error
@@ -53,21 +53,27 @@ type decoded struct {
 type fileScan struct {
 	cancel  context.CancelFunc
 	out     chan decoded
-	stopped error // why the scan ended early; set before out is closed
+	stopped error // why the scan was cancelled; set before out is closed
+	failed  error // what Next returned; it stays
 	done    sync.WaitGroup
 }
 
 // Next implements Reader.
 func (r *fileScan) Next(ctx context.Context) (*Batch, error) {
+	if r.failed != nil {
+		return nil, r.failed
+	}
 	select {
 	case d, ok := <-r.out:
-		if !ok && r.stopped != nil {
-			return nil, r.stopped
+		switch {
+		case ok:
+			r.failed = d.err
+		case r.stopped != nil:
+			r.failed = r.stopped
+		default:
+			r.failed = io.EOF
 		}
-		if !ok {
-			return nil, io.EOF
-		}
-		return d.batch, d.err
+		return d.batch, r.failed
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -90,17 +96,17 @@ func send(ctx context.Context, out chan<- decoded, d decoded) bool {
 }
 
 // readFile decodes one data file and checks it against what the log says of it.
-func readFile(ctx context.Context, fsys vfs.FS, dir string, add delta.Add, schema Schema, out chan<- decoded) error {
-	want, err := numRecords(add)
-	if err != nil {
-		return err
-	}
+func readFile(ctx context.Context, fsys vfs.FS, dir string, add delta.File, schema Schema, out chan<- decoded) error {
+	want := add.Rows
 	if len(schema) == 0 {
 		return sendEmpty(ctx, want, out)
 	}
 	name, err := url.PathUnescape(add.Path)
 	if err != nil {
 		return fmt.Errorf("decode path: %w", err)
+	}
+	if !filepath.IsLocal(name) {
+		return fmt.Errorf("path %q leaves the table: %w", name, delta.ErrUnsupported)
 	}
 	f, err := fsys.Open(filepath.Join(dir, name))
 	if err != nil {

@@ -44,6 +44,21 @@ func checkSchema(s Schema) error {
 	return nil
 }
 
+// checkEvolution refuses a definition that rows already written cannot be read with: Delta matches columns by name, so a
+// column may neither change its type nor go away and come back as another one. New columns are null in old rows.
+func checkEvolution(before, after Schema) error {
+	for _, f := range before {
+		i := after.Index(f.Name)
+		if i < 0 {
+			return fmt.Errorf("redefine table: column %q cannot go while there are rows", f.Name)
+		}
+		if before, after := f.Type.String(), after[i].Type.String(); before != after {
+			return fmt.Errorf("redefine table: column %q cannot become %s while there are rows with %s", f.Name, after, before)
+		}
+	}
+	return nil
+}
+
 // encodeSchema renders the schema as Delta's schemaString.
 func encodeSchema(s Schema) (string, error) {
 	out := structType{Type: "struct", Fields: make([]structField, len(s))}

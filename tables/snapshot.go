@@ -2,8 +2,6 @@ package tables
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"time"
 
 	"smelt/tables/delta"
@@ -15,8 +13,6 @@ type Snapshot struct {
 	state *delta.State
 	def   Definition
 	time  time.Time
-	rows  int64
-	bytes int64
 }
 
 var (
@@ -24,23 +20,9 @@ var (
 	_ Counter  = (*Snapshot)(nil)
 )
 
-// newSnapshot derives the counts from those of the version before where nothing was removed, so that a commit costs
-// what it adds and not what the table holds.
+// newSnapshot reads the definition anew only if it is another one than before, which may be nil.
 func newSnapshot(t *Table, state *delta.State, at time.Time, before *Snapshot) (*Snapshot, error) {
 	s := &Snapshot{table: t, state: state, time: at}
-	files := state.Files
-	if before != nil && len(files) >= len(before.state.Files) && sameStart(before.state.Files, files) {
-		s.rows, s.bytes = before.rows, before.bytes
-		files = files[len(before.state.Files):]
-	}
-	for _, f := range files {
-		n, err := numRecords(f.Add)
-		if err != nil {
-			return nil, err
-		}
-		s.rows += n
-		s.bytes += f.Size
-	}
 	if before != nil && before.state.Metadata.SchemaString == state.Metadata.SchemaString {
 		s.def.Schema = before.def.Schema
 	} else {
@@ -52,30 +34,6 @@ func newSnapshot(t *Table, state *delta.State, at time.Time, before *Snapshot) (
 	}
 	s.def.Comment, s.def.Properties = state.Metadata.Description, state.Metadata.Configuration
 	return s, nil
-}
-
-// sameStart reports whether the files of an older state lead the newer one: Apply keeps the backing array then.
-func sameStart(old, now []delta.File) bool {
-	if len(old) == 0 {
-		return true
-	}
-	return old[0].Path == now[0].Path && old[len(old)-1].Path == now[len(old)-1].Path
-}
-
-func numRecords(a delta.Add) (int64, error) {
-	var stats struct {
-		NumRecords *int64 `json:"numRecords"`
-	}
-	if a.Stats == "" {
-		return 0, fmt.Errorf("count rows of %s: its add action has no statistics", a.Path)
-	}
-	if err := json.Unmarshal([]byte(a.Stats), &stats); err != nil {
-		return 0, fmt.Errorf("count rows of %s: %w", a.Path, err)
-	}
-	if stats.NumRecords == nil {
-		return 0, fmt.Errorf("count rows of %s: its statistics have no numRecords", a.Path)
-	}
-	return *stats.NumRecords, nil
 }
 
 // Version returns the Delta version.
@@ -91,10 +49,10 @@ func (s *Snapshot) Definition() Definition { return s.def }
 func (s *Snapshot) Schema() Schema { return s.def.Schema }
 
 // Rows implements Counter.
-func (s *Snapshot) Rows() int64 { return s.rows }
+func (s *Snapshot) Rows() int64 { return s.state.Rows }
 
 // Bytes returns the size of the live data files.
-func (s *Snapshot) Bytes() int64 { return s.bytes }
+func (s *Snapshot) Bytes() int64 { return s.state.Bytes }
 
 // Files returns the number of live data files.
 func (s *Snapshot) Files() int { return len(s.state.Files) }
@@ -107,9 +65,5 @@ func (s *Snapshot) Modified() time.Time { return s.time }
 
 // Scan implements Relation.
 func (s *Snapshot) Scan(ctx context.Context, columns []string) (Reader, error) {
-	adds := make([]delta.Add, len(s.state.Files))
-	for i, f := range s.state.Files {
-		adds[i] = f.Add
-	}
-	return scanFiles(ctx, s.table, s.def.Schema, columns, adds)
+	return scanFiles(ctx, s.table, s.def.Schema, columns, s.state.Files)
 }

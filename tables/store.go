@@ -55,7 +55,11 @@ type Store struct {
 	log  *slog.Logger
 	lock io.Closer
 
-	mu        sync.RWMutex // guards what follows; never held during a commit
+	// ddl is held while anything is created or dropped, I/O included; taken before a table's commitMu and before mu.
+	ddl     sync.Mutex
+	writers sync.WaitGroup // commits in flight
+
+	mu        sync.RWMutex // guards what follows; never held during I/O
 	closed    bool
 	databases map[string]*database // by lower-case name
 }
@@ -76,11 +80,8 @@ func Open(dir string, o Options) (*Store, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	if err := s.fs.MkdirAll(dir); err != nil {
-		return nil, fmt.Errorf("make data directory %s: %w", dir, err)
-	}
-	if err := s.fs.SyncDir(filepath.Dir(filepath.Clean(dir))); err != nil {
-		return nil, fmt.Errorf("sync the directory that holds %s: %w", dir, err)
+	if err := vfs.MakeDirs(s.fs, dir); err != nil {
+		return nil, err
 	}
 	lock, err := s.fs.Lock(filepath.Join(dir, lockName))
 	if err != nil {
@@ -99,6 +100,11 @@ func (s *Store) load() error {
 		return fmt.Errorf("list data directory: %w", err)
 	}
 	for _, e := range entries {
+		if strings.HasPrefix(e.Name, trashPrefix) {
+			if err := s.emptyTrash(filepath.Join(s.dir, e.Name)); err != nil {
+				return err
+			}
+		}
 		if !e.Dir || !nameRule.MatchString(e.Name) {
 			continue
 		}
@@ -123,9 +129,8 @@ func (s *Store) loadDatabase(name string) error {
 		path := filepath.Join(dir, e.Name)
 		switch {
 		case strings.HasPrefix(e.Name, trashPrefix):
-			// A drop that a crash cut short: the table was gone when it was renamed.
-			if err := s.fs.RemoveAll(path); err != nil {
-				return fmt.Errorf("remove dropped table: %w", err)
+			if err := s.emptyTrash(path); err != nil {
+				return err
 			}
 		case e.Name == viewDir:
 			if err := s.loadViews(db, path); err != nil {
@@ -146,18 +151,54 @@ func (s *Store) loadDatabase(name string) error {
 	return nil
 }
 
-// Close gives the directory back. Commits in flight fail. It may be called more than once.
+// emptyTrash ends a drop that a crash cut short: what was dropped was gone when it was renamed.
+func (s *Store) emptyTrash(path string) error {
+	if err := s.fs.RemoveAll(path); err != nil {
+		return fmt.Errorf("remove what was dropped: %w", err)
+	}
+	return nil
+}
+
+// errClosed is what a Store that was closed answers to whoever wants to change something.
+var errClosed = errors.New("the data directory was closed")
+
+// begin lets a commit start; writers.Done ends it.
+func (s *Store) begin() error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return errClosed
+	}
+	s.writers.Add(1)
+	return nil
+}
+
+// Close waits for commits in flight and gives the directory back; later changes fail. Scans may go on. It may be called
+// more than once.
 func (s *Store) Close() error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
+	closed := s.closed
+	s.closed = true
+	s.mu.Unlock()
+	if closed {
 		return nil
 	}
-	s.closed = true
+	s.writers.Wait()
 	if err := s.lock.Close(); err != nil {
 		return fmt.Errorf("unlock data directory: %w", err)
 	}
 	return nil
+}
+
+// database returns a database by name, ignoring case, or ErrNotFound.
+func (s *Store) database(name string) (*database, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	d, ok := s.databases[strings.ToLower(name)]
+	if !ok {
+		return nil, fmt.Errorf("database %q: %w", name, ErrNotFound)
+	}
+	return d, nil
 }
 
 // Databases returns the names of the databases, sorted.
@@ -177,9 +218,13 @@ func (s *Store) CreateDatabase(name string) error {
 	if !nameRule.MatchString(name) {
 		return fmt.Errorf("create database %q: not a usable name", name)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, ok := s.databases[strings.ToLower(name)]; ok {
+	s.ddl.Lock()
+	defer s.ddl.Unlock()
+	if err := s.begin(); err != nil {
+		return fmt.Errorf("create database %q: %w", name, err)
+	}
+	defer s.writers.Done()
+	if _, err := s.database(name); err == nil {
 		return fmt.Errorf("database %q: %w", name, ErrExists)
 	}
 	if err := s.fs.MkdirAll(filepath.Join(s.dir, name)); err != nil {
@@ -188,31 +233,50 @@ func (s *Store) CreateDatabase(name string) error {
 	if err := s.fs.SyncDir(s.dir); err != nil {
 		return fmt.Errorf("create database %q: %w", name, err)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.databases[strings.ToLower(name)] = &database{name: name, tables: map[string]*Table{}, views: map[string]View{}}
 	return nil
 }
 
-// DropDatabase removes a database with all of its tables and views.
+// DropDatabase removes a database with all of its tables and views. It waits for commits in flight.
 func (s *Store) DropDatabase(name string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	db, ok := s.databases[strings.ToLower(name)]
-	if !ok {
-		return fmt.Errorf("database %q: %w", name, ErrNotFound)
-	}
-	if err := s.trash(filepath.Join(s.dir, db.name), s.dir); err != nil {
+	s.ddl.Lock()
+	defer s.ddl.Unlock()
+	if err := s.begin(); err != nil {
 		return fmt.Errorf("drop database %q: %w", name, err)
 	}
-	delete(s.databases, strings.ToLower(name))
+	defer s.writers.Done()
+	db, err := s.database(name)
+	if err != nil {
+		return err
+	}
+	list := s.Tables(name)
+	for _, t := range list {
+		t.commitMu.Lock()
+		defer t.commitMu.Unlock()
+	}
+	if err := s.trash(filepath.Join(s.dir, db.name), s.dir, func() {
+		for _, t := range list {
+			t.drop()
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.databases, strings.ToLower(name))
+	}); err != nil {
+		return fmt.Errorf("drop database %q: %w", name, err)
+	}
 	return nil
 }
 
-// trash renames a directory away, durably, and then deletes it: it is never half there under its own name.
-func (s *Store) trash(path, parent string) error {
+// trash renames a directory away and then deletes it: it is never half there under its own name. forget is called
+// once the name is gone, even if what follows fails: the rest is removed at the next start.
+func (s *Store) trash(path, parent string, forget func()) error {
 	away := filepath.Join(parent, trashPrefix+uuid.NewString())
 	if err := s.fs.Rename(path, away); err != nil {
 		return err
 	}
+	forget()
 	if err := s.fs.SyncDir(parent); err != nil {
 		return err
 	}
@@ -252,31 +316,66 @@ func (s *Store) Create(ctx context.Context, db, name string, def Definition) (*T
 	if !nameRule.MatchString(name) {
 		return nil, fmt.Errorf("create table %q: not a usable name", name)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.ddl.Lock()
+	defer s.ddl.Unlock()
+	if err := s.begin(); err != nil {
+		return nil, fmt.Errorf("create table %s.%s: %w", db, name, err)
+	}
+	defer s.writers.Done()
 	d, err := s.free(db, name)
 	if err != nil {
 		return nil, err
 	}
 	path := filepath.Join(s.dir, d.name, name)
-	// What a crash left of an earlier create has no version 0: openTable passed it over.
-	if err := s.fs.RemoveAll(path); err != nil {
+	if err := s.clear(path); err != nil {
 		return nil, fmt.Errorf("create table %s.%s: %w", db, name, err)
 	}
 	t := newTable(s, d.name, name, path)
 	if err := t.create(ctx, def); err != nil {
-		return nil, fmt.Errorf("create table %s.%s: %w", db, name, err)
+		// Nobody has seen the table. If even this fails, the next create or start clears it away.
+		return nil, errors.Join(fmt.Errorf("create table %s.%s: %w", db, name, err), s.fs.RemoveAll(path))
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	d.tables[strings.ToLower(name)] = t
 	return t, nil
 }
 
-// free returns the database if it has no table or view of that name. The caller holds mu.
-func (s *Store) free(db, name string) (*database, error) {
-	d, ok := s.databases[strings.ToLower(db)]
-	if !ok {
-		return nil, fmt.Errorf("database %q: %w", db, ErrNotFound)
+// clear removes what a crash left of an earlier create: directories, and a commit 0 that never got its name. Anything
+// else in the place of the new table belongs to somebody, and is an error.
+func (s *Store) clear(path string) error {
+	entries, err := s.fs.List(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name != delta.LogDir {
+			return fmt.Errorf("directory %s holds %s: %w", path, e.Name, ErrExists)
+		}
+		inside, err := s.fs.List(filepath.Join(path, e.Name))
+		if err != nil {
+			return err
+		}
+		for _, f := range inside {
+			if !delta.IsTemporary(f.Name) {
+				return fmt.Errorf("directory %s holds %s: %w", path, f.Name, ErrExists)
+			}
+		}
+	}
+	return s.fs.RemoveAll(path)
+}
+
+// free returns the database if it has no table or view of that name.
+func (s *Store) free(db, name string) (*database, error) {
+	d, err := s.database(db)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
 	_, table := d.tables[strings.ToLower(name)]
 	_, view := d.views[strings.ToLower(name)]
 	if table || view {
@@ -285,23 +384,29 @@ func (s *Store) free(db, name string) (*database, error) {
 	return d, nil
 }
 
-// Drop removes a table: its directory is renamed away first, so that it is never half there. Scans in flight may fail.
+// Drop removes a table: its directory is renamed away first, so that it is never half there. It waits for a commit in
+// flight; scans in flight may fail.
 func (s *Store) Drop(_ context.Context, db, name string) error {
+	s.ddl.Lock()
+	defer s.ddl.Unlock()
+	if err := s.begin(); err != nil {
+		return fmt.Errorf("drop table %s.%s: %w", db, name, err)
+	}
+	defer s.writers.Done()
 	t, err := s.Table(db, name)
 	if err != nil {
 		return err
 	}
-	t.commitMu.Lock() // waits for a commit in flight, which must not find its directory gone
+	t.commitMu.Lock()
 	defer t.commitMu.Unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.trash(t.dir, filepath.Dir(t.dir)); err != nil {
+	if err := s.trash(t.dir, filepath.Dir(t.dir), func() {
+		t.drop()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.databases[strings.ToLower(db)].tables, strings.ToLower(name))
+	}); err != nil {
 		return fmt.Errorf("drop table %s.%s: %w", db, name, err)
 	}
-	t.mu.Lock()
-	t.dropped = true
-	t.mu.Unlock()
-	delete(s.databases[strings.ToLower(db)].tables, strings.ToLower(name))
 	return nil
 }
 
@@ -320,5 +425,5 @@ func openTable(s *Store, db, name, path string) (*Table, error) {
 	if err := t.log.Sweep(); err != nil {
 		return nil, err
 	}
-	return t, t.replay(delta.Empty(), versions)
+	return t, t.follow(versions)
 }

@@ -29,7 +29,8 @@ type Table struct {
 	dir   string
 	log   *delta.Log
 
-	commitMu sync.Mutex // held during a commit, I/O included
+	commitMu sync.Mutex    // held during a commit, I/O included
+	replay   *delta.Replay // guarded by commitMu
 
 	mu      sync.RWMutex // guards what follows; never held during I/O
 	current *Snapshot
@@ -42,13 +43,14 @@ type Table struct {
 // added is what one commit did to the rows, as a stream of changes sees it.
 type added struct {
 	version int64
-	files   []delta.Add // files with dataChange
-	rewrote bool        // rows were removed or changed
-	reset   bool        // the table got a new id
+	files   []delta.File // files with dataChange
+	rows    int64        // of files
+	rewrote bool         // rows were removed or changed
+	reset   bool         // the table got a new id
 }
 
 func newTable(s *Store, db, name, dir string) *Table {
-	return &Table{store: s, db: db, name: name, dir: dir, log: delta.NewLog(s.fs, dir), changed: make(chan struct{})}
+	return &Table{store: s, db: db, name: name, dir: dir, log: delta.NewLog(s.fs, dir), replay: delta.NewReplay(), changed: make(chan struct{})}
 }
 
 // Database returns the name of the table's database.
@@ -99,7 +101,7 @@ func (t *Table) create(_ context.Context, def Definition) error {
 	if err := t.log.Commit(0, actions); err != nil {
 		return err
 	}
-	return t.advance(delta.Empty(), 0, actions)
+	return t.advance(0, actions)
 }
 
 func encodeDefinition(def Definition, id string, created int64, name string) (*delta.Metadata, error) {
@@ -118,49 +120,89 @@ func encodeDefinition(def Definition, id string, created int64, name string) (*d
 		SchemaString: schema, PartitionColumns: []string{}, Configuration: properties, CreatedTime: created}, nil
 }
 
-// replay applies the listed versions to a state and publishes the result.
-func (t *Table) replay(state *delta.State, versions []int64) error {
+// replayed is what follows from one commit beside the state.
+type replayed struct {
+	added added
+	info  CommitInfo
+}
+
+// follow applies commits from the log and publishes the newest state once. What was applied before an error is
+// published too. The caller holds commitMu, or is the only one to know the table.
+func (t *Table) follow(versions []int64) error {
+	var done []replayed
 	for _, v := range versions {
 		actions, err := t.log.Read(v)
 		if err != nil {
-			return err
+			return errors.Join(err, t.show(done))
 		}
-		if err := t.advance(state, v, actions); err != nil {
-			return err
+		one, err := t.apply(v, actions)
+		if err != nil {
+			return errors.Join(err, t.show(done))
 		}
-		state = t.current.state
+		done = append(done, one)
 	}
-	return nil
+	return t.show(done)
 }
 
-// advance publishes the state after one commit and wakes whoever waits for it.
-func (t *Table) advance(state *delta.State, version int64, actions []delta.Action) error {
-	next, err := state.Apply(version, actions)
+// advance publishes the state after one commit of our own.
+func (t *Table) advance(version int64, actions []delta.Action) error {
+	one, err := t.apply(version, actions)
 	if err != nil {
-		return fmt.Errorf("apply commit %d: %w", version, err)
+		return err
 	}
-	one := added{version: version, reset: next.Born == version}
-	info := CommitInfo{Version: version}
+	return t.show([]replayed{one})
+}
+
+// apply takes one commit into the replay.
+func (t *Table) apply(version int64, actions []delta.Action) (replayed, error) {
 	for _, a := range actions {
-		switch {
-		case a.Add != nil && a.Add.DataChange:
-			one.files = append(one.files, *a.Add)
-		case a.Remove != nil && a.Remove.DataChange:
-			one.rewrote = true
-		case a.CommitInfo != nil:
-			info.Time = time.UnixMilli(a.CommitInfo.Timestamp).UTC()
-			info.Operation, info.Parameters, info.Metrics = a.CommitInfo.Operation, a.CommitInfo.OperationParameters, a.CommitInfo.OperationMetrics
+		if a.Metadata == nil {
+			continue
+		}
+		if _, err := decodeSchema(a.Metadata.SchemaString); err != nil {
+			return replayed{}, fmt.Errorf("apply commit %d: %w", version, err)
 		}
 	}
+	files, err := t.replay.Apply(version, actions)
+	if err != nil {
+		return replayed{}, fmt.Errorf("apply commit %d: %w", version, err)
+	}
+	one := replayed{added: added{version: version, reset: t.replay.Born() == version}, info: CommitInfo{Version: version}}
+	for _, f := range files {
+		if f.DataChange {
+			one.added.files = append(one.added.files, f)
+			one.added.rows += f.Rows
+		}
+	}
+	for _, a := range actions {
+		switch {
+		case a.Remove != nil && a.Remove.DataChange:
+			one.added.rewrote = true
+		case a.CommitInfo != nil:
+			one.info.Time = time.UnixMilli(a.CommitInfo.Timestamp).UTC()
+			one.info.Operation, one.info.Parameters, one.info.Metrics = a.CommitInfo.Operation, a.CommitInfo.OperationParameters, a.CommitInfo.OperationMetrics
+		}
+	}
+	return one, nil
+}
+
+// show makes the newest state the current one and wakes whoever waits for it.
+func (t *Table) show(done []replayed) error {
+	if len(done) == 0 {
+		return nil
+	}
+	state := t.replay.State()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	snapshot, err := newSnapshot(t, next, info.Time, t.current)
+	snapshot, err := newSnapshot(t, state, done[len(done)-1].info.Time, t.current)
 	if err != nil {
 		return err
 	}
 	t.current = snapshot
-	t.adds = append(t.adds, one)
-	t.infos = append(t.infos, info)
+	for _, one := range done {
+		t.adds = append(t.adds, one.added)
+		t.infos = append(t.infos, one.info)
+	}
 	close(t.changed)
 	t.changed = make(chan struct{})
 	return nil
@@ -212,13 +254,19 @@ func (t *Table) refresh() error {
 	if int64(len(versions)) <= have+1 {
 		return nil
 	}
-	return t.replay(t.Snapshot().state, versions[have+1:])
+	return t.follow(versions[have+1:])
+}
+
+// drop makes later commits and reads of the log fail. Whoever waits for a change wakes up to see it.
+func (t *Table) drop() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.dropped = true
+	close(t.changed)
+	t.changed = make(chan struct{})
 }
 
 // errDropped is what a commit into a dropped table gets.
 func (t *Table) errDropped() error {
 	return fmt.Errorf("commit to %s.%s: the table was dropped: %w", t.db, t.name, ErrNotFound)
 }
-
-// isConflict reports whether another writer took the version.
-func isConflict(err error) bool { return errors.Is(err, delta.ErrConflict) }

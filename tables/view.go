@@ -28,6 +28,10 @@ func (s *Store) loadViews(db *database, dir string) error {
 	}
 	for _, e := range entries {
 		if e.Name[0] == '.' {
+			// A view that a crash caught while it was written.
+			if err := s.fs.Remove(filepath.Join(dir, e.Name)); err != nil {
+				return fmt.Errorf("sweep views: %w", err)
+			}
 			continue
 		}
 		text, err := s.fs.ReadFile(filepath.Join(dir, e.Name))
@@ -76,49 +80,61 @@ func (s *Store) PutView(db string, v View) error {
 	if !nameRule.MatchString(v.Name) {
 		return fmt.Errorf("create view %q: not a usable name", v.Name)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	d, ok := s.databases[strings.ToLower(db)]
-	if !ok {
-		return fmt.Errorf("database %q: %w", db, ErrNotFound)
+	s.ddl.Lock()
+	defer s.ddl.Unlock()
+	if err := s.begin(); err != nil {
+		return fmt.Errorf("create view %s.%s: %w", db, v.Name, err)
 	}
-	if _, ok := d.tables[strings.ToLower(v.Name)]; ok {
+	defer s.writers.Done()
+	d, err := s.database(db)
+	if err != nil {
+		return err
+	}
+	if _, err := s.Table(db, v.Name); err == nil {
 		return fmt.Errorf("table %s.%s: %w", db, v.Name, ErrExists)
 	}
 	text, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("create view %s.%s: %w", db, v.Name, err)
 	}
-	dir := filepath.Join(s.dir, d.name, viewDir)
-	if err := s.fs.MkdirAll(dir); err != nil {
+	path := s.viewPath(d, v.Name)
+	if err := vfs.MakeDirs(s.fs, filepath.Dir(path)); err != nil {
 		return fmt.Errorf("create view %s.%s: %w", db, v.Name, err)
 	}
-	if err := s.fs.SyncDir(filepath.Dir(dir)); err != nil {
+	if err := vfs.WriteFile(s.fs, path, text); err != nil {
 		return fmt.Errorf("create view %s.%s: %w", db, v.Name, err)
 	}
-	if err := vfs.WriteFile(s.fs, s.viewPath(d, v.Name), text); err != nil {
-		return fmt.Errorf("create view %s.%s: %w", db, v.Name, err)
-	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	d.views[strings.ToLower(v.Name)] = v
 	return nil
 }
 
 // DropView removes a view, or returns ErrNotFound.
 func (s *Store) DropView(db, name string) error {
+	s.ddl.Lock()
+	defer s.ddl.Unlock()
+	if err := s.begin(); err != nil {
+		return fmt.Errorf("drop view %s.%s: %w", db, name, err)
+	}
+	defer s.writers.Done()
 	if _, err := s.View(db, name); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	d := s.databases[strings.ToLower(db)]
+	d, err := s.database(db)
+	if err != nil {
+		return err
+	}
 	path := s.viewPath(d, name)
 	if err := s.fs.Remove(path); err != nil {
 		return fmt.Errorf("drop view %s.%s: %w", db, name, err)
 	}
+	s.mu.Lock()
+	delete(d.views, strings.ToLower(name))
+	s.mu.Unlock()
 	if err := s.fs.SyncDir(filepath.Dir(path)); err != nil {
 		return fmt.Errorf("drop view %s.%s: %w", db, name, err)
 	}
-	delete(d.views, strings.ToLower(name))
 	return nil
 }
 

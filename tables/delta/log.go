@@ -22,13 +22,17 @@ var ErrConflict = errors.New("version exists already")
 // ErrCorrupt marks a log that cannot be replayed: a torn or empty commit, or a missing one.
 var ErrCorrupt = errors.New("damaged transaction log")
 
-// ErrUnsupported marks a table that needs more of a reader or writer than this package has.
-var ErrUnsupported = errors.New("unsupported Delta table")
+// ErrUncertain is returned by Commit when the version may stand or not: the log must be read again, and nothing that
+// the commit names may be deleted.
+var ErrUncertain = errors.New("the outcome of the commit is unknown")
 
 // LogDir is the name of the log directory inside a table.
 const LogDir = "_delta_log"
 
-var commitName = regexp.MustCompile(`^(\d{20})\.json$`)
+var (
+	commitName     = regexp.MustCompile(`^(\d{20})\.json$`)
+	checkpointName = regexp.MustCompile(`^(\d{20})\.checkpoint\..*parquet$`)
+)
 
 // Log is the transaction log of the table in a directory.
 type Log struct {
@@ -59,14 +63,19 @@ func (l *Log) path(version int64) string {
 	return filepath.Join(l.dir, fmt.Sprintf("%020d.json", version))
 }
 
-// Versions lists the commits present, in order. A gap, or a log that does not begin at 0, is ErrCorrupt.
+// Versions lists the commits present, in order. A gap is ErrCorrupt, a log that does not begin at 0 too, unless it has a
+// checkpoint: then it is ErrUnsupported, because checkpoints are not read.
 func (l *Log) Versions() ([]int64, error) {
 	entries, err := l.fs.List(l.dir)
 	if err != nil {
 		return nil, fmt.Errorf("list log: %w", err)
 	}
 	var versions []int64
+	checkpoint := ""
 	for _, e := range entries {
+		if checkpointName.MatchString(e.Name) {
+			checkpoint = e.Name
+		}
 		m := commitName.FindStringSubmatch(e.Name)
 		if m == nil {
 			continue
@@ -75,10 +84,15 @@ func (l *Log) Versions() ([]int64, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read commit name %q: %w", e.Name, err)
 		}
-		if want := int64(len(versions)); v != want {
+		versions = append(versions, v)
+	}
+	if checkpoint != "" && (len(versions) == 0 || versions[0] != 0) {
+		return nil, fmt.Errorf("%w: %s: early commits are missing, the table can be read from %s only, and checkpoints are not read", ErrUnsupported, l.dir, checkpoint)
+	}
+	for want, v := range versions {
+		if v != int64(want) {
 			return nil, fmt.Errorf("%w: %s: commit %d is missing", ErrCorrupt, l.dir, want)
 		}
-		versions = append(versions, v)
 	}
 	return versions, nil
 }
@@ -108,8 +122,8 @@ func (l *Log) Read(version int64) ([]Action, error) {
 }
 
 // Commit makes the actions version n of the table, durable and visible at once: temporary file, sync, link to the final
-// name, sync of the directory. ErrConflict means that nothing was written. After any other error the outcome may be
-// unknown; Commit then reads the version back and reports success if it is this commit.
+// name, sync of the directory. ErrConflict means that somebody else's commit has the version. ErrUncertain means that the
+// version may stand or not; after any other error nothing was written.
 func (l *Log) Commit(version int64, actions []Action) error {
 	id := uuid.NewString()
 	text, err := encode(actions, id)
@@ -121,20 +135,24 @@ func (l *Log) Commit(version int64, actions []Action) error {
 	if err := l.writeTemp(tmp, text); err != nil {
 		return errors.Join(fmt.Errorf("write commit %d: %w", version, err), ignoreMissing(l.fs.Remove(tmp)))
 	}
-	if err := l.fs.Link(tmp, final); err != nil {
-		if errors.Is(err, fs.ErrExist) && !l.isOurs(version, id) {
+	if linkErr := l.fs.Link(tmp, final); linkErr != nil {
+		// An error may come after the deed: what stands under the final name decides.
+		ours, err := l.holds(version, id)
+		switch {
+		case err != nil && !errors.Is(err, fs.ErrNotExist):
+			return fmt.Errorf("link commit %d: %w: %w", version, ErrUncertain, errors.Join(linkErr, err))
+		case err == nil && !ours:
 			return errors.Join(fmt.Errorf("commit %d: %w", version, ErrConflict), ignoreMissing(l.fs.Remove(tmp)))
-		}
-		if !errors.Is(err, fs.ErrExist) {
-			return errors.Join(fmt.Errorf("link commit %d: %w", version, err), ignoreMissing(l.fs.Remove(tmp)))
+		case err != nil:
+			return errors.Join(fmt.Errorf("link commit %d: %w", version, linkErr), ignoreMissing(l.fs.Remove(tmp)))
 		}
 	}
-	// From here on the commit stands: a left-over temporary name is swept at the next start.
-	removeErr := l.fs.Remove(tmp)
+	// From here on the commit stands. A temporary name that cannot be removed is swept at the next start.
+	removeErr := ignoreMissing(l.fs.Remove(tmp))
 	if err := l.fs.SyncDir(l.dir); err != nil {
-		return fmt.Errorf("sync log after commit %d: %w", version, err)
+		return fmt.Errorf("sync log after commit %d: %w: %w", version, ErrUncertain, errors.Join(err, removeErr))
 	}
-	return ignoreMissing(removeErr)
+	return nil
 }
 
 func (l *Log) writeTemp(tmp string, text []byte) error {
@@ -151,31 +169,22 @@ func (l *Log) writeTemp(tmp string, text []byte) error {
 	return f.Close()
 }
 
-// isOurs reports whether the version on disk is the commit with this id.
-func (l *Log) isOurs(version int64, id string) bool {
+// holds reports whether the version on disk is the commit with this id; fs.ErrNotExist if there is no such version.
+func (l *Log) holds(version int64, id string) (bool, error) {
 	actions, err := l.Read(version)
 	if err != nil {
-		return false
+		return false, err
 	}
 	for _, a := range actions {
 		if a.CommitInfo != nil && a.CommitInfo.TxnID == id {
-			return true
+			return true, nil
 		}
 	}
-	return false
+	return false, nil
 }
 
-// Exists reports whether a version is on disk; used to find out how an interrupted commit ended.
-func (l *Log) Exists(version int64) (bool, error) {
-	_, err := l.fs.ReadFile(l.path(version))
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("look for commit %d: %w", version, err)
-	}
-	return true, nil
-}
+// IsTemporary reports whether a name in the log directory is that of a commit which was not finished.
+func IsTemporary(name string) bool { return name[0] == '.' && filepath.Ext(name) == ".tmp" }
 
 // Sweep removes temporary files that a crash left behind.
 func (l *Log) Sweep() error {
@@ -184,7 +193,7 @@ func (l *Log) Sweep() error {
 		return fmt.Errorf("list log: %w", err)
 	}
 	for _, e := range entries {
-		if e.Name[0] == '.' && filepath.Ext(e.Name) == ".tmp" {
+		if IsTemporary(e.Name) {
 			if err := ignoreMissing(l.fs.Remove(filepath.Join(l.dir, e.Name))); err != nil {
 				return fmt.Errorf("sweep log: %w", err)
 			}

@@ -1,29 +1,30 @@
 package delta
 
 import (
+	"encoding/json"
 	"fmt"
-	"strings"
+	"maps"
+	"slices"
 )
 
-// File is a live data file and the version that added it.
+// File is a live data file, the version that added it and its number of rows.
 type File struct {
 	Add
 	Version int64
+	Rows    int64
 }
 
-// State is a table at one version: what replaying its log up to there gives. A State is never changed once it was
-// returned; Apply makes the next one.
+// State is a table at one version: what replaying its log up to there gives. It is never changed.
 type State struct {
 	Version  int64 // -1 for the empty log
 	Protocol Protocol
 	Metadata Metadata
 	Born     int64  // version that gave the table its present id
 	Files    []File // live files, oldest first
+	Rows     int64  // of all live files
+	Bytes    int64  // of all live files
 	txns     map[string]int64
 }
-
-// Empty is the state before version 0.
-func Empty() *State { return &State{Version: -1, txns: map[string]int64{}} }
 
 // Txn returns the progress of an application.
 func (s *State) Txn(appID string) (version int64, ok bool) {
@@ -31,95 +32,143 @@ func (s *State) Txn(appID string) (version int64, ok bool) {
 	return version, ok
 }
 
-// Apply returns the state after the commit of the given version. A protocol that this package does not speak is
-// ErrUnsupported and names what is missing.
-func (s *State) Apply(version int64, actions []Action) (*State, error) {
-	next := &State{Version: version, Protocol: s.Protocol, Metadata: s.Metadata, Born: s.Born, txns: s.txns}
-	removed := map[string]bool{}
-	var added []File
-	copied := false
+// Replay follows a log commit by commit. Applying a commit costs what it says and not what the table holds, so that a
+// long log opens quickly. It is not safe for concurrent use; the States that it returns are.
+type Replay struct {
+	now    State
+	live   map[string]int // path -> place in now.Files
+	gone   []int          // places in now.Files that were removed since the last State
+	shared bool           // txns is in use by a State that was returned
+}
+
+// NewReplay returns the replay of an empty log.
+func NewReplay() *Replay {
+	return &Replay{now: State{Version: -1, txns: map[string]int64{}}, live: map[string]int{}}
+}
+
+// Apply takes one commit and returns the files that it adds. A protocol that this package does not speak is ErrUnsupported and names what is missing; after
+// any error the replay stands where it stood.
+func (r *Replay) Apply(version int64, actions []Action) ([]File, error) {
+	adds, err := r.check(version, actions)
+	if err != nil {
+		return nil, err
+	}
+	r.now.Version = version
+	added := 0
+	for _, a := range actions {
+		switch {
+		case a.Protocol != nil:
+			r.now.Protocol = *a.Protocol
+		case a.Metadata != nil:
+			if a.Metadata.ID != r.now.Metadata.ID {
+				r.now.Born = version
+			}
+			r.now.Metadata = *a.Metadata
+		case a.Txn != nil:
+			if r.shared {
+				r.now.txns, r.shared = maps.Clone(r.now.txns), false
+			}
+			r.now.txns[a.Txn.AppID] = a.Txn.Version
+		case a.Remove != nil:
+			r.remove(a.Remove.Path)
+		case a.Add != nil:
+			r.remove(a.Add.Path) // an add of a live file replaces what is known of it
+			r.live[a.Add.Path] = len(r.now.Files)
+			r.now.Files = append(r.now.Files, adds[added])
+			r.now.Rows += adds[added].Rows
+			r.now.Bytes += adds[added].Size
+			added++
+		}
+	}
+	return adds, nil
+}
+
+// check finds every fault of a commit before any of it is applied, and returns its files.
+func (r *Replay) check(version int64, actions []Action) ([]File, error) {
+	if want := r.now.Version + 1; version != want {
+		return nil, fmt.Errorf("%w: commit %d comes where %d is wanted", ErrCorrupt, version, want)
+	}
+	protocol := r.now.Protocol
+	var adds []File
 	for _, a := range actions {
 		switch {
 		case a.Protocol != nil:
 			if err := a.Protocol.check(); err != nil {
 				return nil, err
 			}
-			next.Protocol = *a.Protocol
+			protocol = *a.Protocol
 		case a.Metadata != nil:
 			if err := a.Metadata.check(); err != nil {
 				return nil, err
 			}
-			if a.Metadata.ID != s.Metadata.ID {
-				next.Born = version
-			}
-			next.Metadata = *a.Metadata
-		case a.Txn != nil:
-			if !copied {
-				next.txns, copied = copyTxns(s.txns), true
-			}
-			next.txns[a.Txn.AppID] = a.Txn.Version
-		case a.Remove != nil:
-			removed[a.Remove.Path] = true
 		case a.Add != nil:
-			added = append(added, File{Add: *a.Add, Version: version})
+			rows, err := a.Add.rows()
+			if err != nil {
+				return nil, err
+			}
+			adds = append(adds, File{Add: *a.Add, Version: version, Rows: rows})
 		}
 	}
-	next.Files = merge(s.Files, removed, added)
-	if next.Protocol.MinReaderVersion == 0 {
+	if protocol.MinReaderVersion == 0 {
 		return nil, fmt.Errorf("%w: commit %d comes before any protocol action", ErrCorrupt, version)
 	}
-	return next, nil
+	return adds, nil
 }
 
-// merge drops removed and replaced files and appends the added ones. Without removals the old files are shared: append
-// only ever writes behind the length that older states see.
-func merge(old []File, removed map[string]bool, added []File) []File {
-	if len(removed) == 0 {
-		return append(old[:len(old):cap(old)], added...)
+func (r *Replay) remove(path string) {
+	at, ok := r.live[path]
+	if !ok {
+		return
 	}
-	kept := make([]File, 0, len(old)+len(added))
-	for _, f := range old {
-		if !removed[f.Path] {
-			kept = append(kept, f)
+	r.now.Rows -= r.now.Files[at].Rows
+	r.now.Bytes -= r.now.Files[at].Size
+	delete(r.live, path)
+	r.gone = append(r.gone, at)
+}
+
+// Born returns the version that gave the table its present id.
+func (r *Replay) Born() int64 { return r.now.Born }
+
+// State returns the table as it stands now.
+func (r *Replay) State() *State {
+	if len(r.gone) > 0 {
+		r.compact()
+	}
+	r.shared = true
+	s := r.now
+	// Later files are appended behind the length that this state sees.
+	s.Files = s.Files[:len(s.Files):len(s.Files)]
+	return &s
+}
+
+// compact drops the removed files. The slice is a new one: states that were returned share the old.
+func (r *Replay) compact() {
+	slices.Sort(r.gone)
+	kept := make([]File, 0, len(r.now.Files)-len(r.gone))
+	for at, f := range r.now.Files {
+		if len(r.gone) > 0 && r.gone[0] == at {
+			r.gone = r.gone[1:]
+			continue
 		}
+		r.live[f.Path] = len(kept)
+		kept = append(kept, f)
 	}
-	return append(kept, added...)
+	r.now.Files, r.gone = kept, nil
 }
 
-func copyTxns(m map[string]int64) map[string]int64 {
-	out := make(map[string]int64, len(m)+1)
-	for k, v := range m {
-		out[k] = v
+// rows returns the number of rows that the statistics give.
+func (a *Add) rows() (int64, error) {
+	var stats struct {
+		NumRecords *int64 `json:"numRecords"`
 	}
-	return out
-}
-
-func (p *Protocol) check() error {
-	if p.MinReaderVersion > ReaderVersion {
-		return fmt.Errorf("%w: it needs reader version %d%s, this one reads version %d", ErrUnsupported, p.MinReaderVersion, features(p.ReaderFeatures), ReaderVersion)
+	if a.Stats == "" {
+		return 0, fmt.Errorf("%w: data file %s has no statistics, and so no number of rows", ErrUnsupported, a.Path)
 	}
-	if p.MinWriterVersion > WriterVersion {
-		return fmt.Errorf("%w: it needs writer version %d%s, this one writes version %d", ErrUnsupported, p.MinWriterVersion, features(p.WriterFeatures), WriterVersion)
+	if err := json.Unmarshal([]byte(a.Stats), &stats); err != nil {
+		return 0, fmt.Errorf("%w: statistics of data file %s: %w", ErrCorrupt, a.Path, err)
 	}
-	return nil
-}
-
-func features(names []string) string {
-	if len(names) == 0 {
-		return ""
+	if stats.NumRecords == nil || *stats.NumRecords < 0 {
+		return 0, fmt.Errorf("%w: statistics of data file %s: no number of rows", ErrUnsupported, a.Path)
 	}
-	return " (" + strings.Join(names, ", ") + ")"
-}
-
-func (m *Metadata) check() error {
-	if m.Format.Provider != "" && m.Format.Provider != "parquet" {
-		return fmt.Errorf("%w: data files in format %q", ErrUnsupported, m.Format.Provider)
-	}
-	if len(m.PartitionColumns) > 0 {
-		return fmt.Errorf("%w: partitioned by %s", ErrUnsupported, strings.Join(m.PartitionColumns, ", "))
-	}
-	if mode := m.Configuration["delta.columnMapping.mode"]; mode != "" && mode != "none" {
-		return fmt.Errorf("%w: column mapping mode %q", ErrUnsupported, mode)
-	}
-	return nil
+	return *stats.NumRecords, nil
 }

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -60,6 +61,8 @@ type FS interface {
 	SyncDir(path string) error
 	// List returns what stands in a directory, sorted by name.
 	List(path string) ([]Info, error)
+	// Stat describes one name; a missing one is fs.ErrNotExist.
+	Stat(path string) (Info, error)
 	// Lock takes an exclusive lock on a file, made if missing, until Close; ErrLocked if another process holds it.
 	Lock(path string) (io.Closer, error)
 }
@@ -145,6 +148,15 @@ func (osFS) List(path string) ([]Info, error) {
 	return out, nil
 }
 
+// Stat implements FS.
+func (osFS) Stat(path string) (Info, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return Info{}, err
+	}
+	return Info{Name: info.Name(), Size: info.Size(), Modified: info.ModTime(), Dir: info.IsDir()}, nil
+}
+
 // Lock implements FS. The kernel gives the lock back when the process ends, however it ends.
 func (osFS) Lock(path string) (io.Closer, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
@@ -159,6 +171,31 @@ func (osFS) Lock(path string) (io.Closer, error) {
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), closeErr)
 	}
 	return f, nil
+}
+
+// MakeDirs makes a directory and its missing parents, and makes the names of all that it made durable. The name of the
+// directory itself is made durable even if it was there: an earlier call may have failed half way.
+func MakeDirs(fsys FS, path string) error {
+	made := []string{filepath.Dir(filepath.Clean(path))} // what holds the names that were missing, from the inside
+	for at := made[0]; ; at = filepath.Dir(at) {
+		_, err := fsys.Stat(at)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("make directory %s: %w", path, err)
+		}
+		made = append(made, filepath.Dir(at))
+	}
+	if err := fsys.MkdirAll(path); err != nil {
+		return fmt.Errorf("make directory %s: %w", path, err)
+	}
+	for _, dir := range slices.Backward(made) {
+		if err := fsys.SyncDir(dir); err != nil {
+			return fmt.Errorf("make directory %s: sync %s: %w", path, dir, err)
+		}
+	}
+	return nil
 }
 
 // WriteFile makes a file appear whole under its final name and durable: temporary name, content, sync, rename, sync of

@@ -1,0 +1,58 @@
+package delta
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// ErrUnsupported marks a table that needs more of a reader or writer than this package has.
+var ErrUnsupported = errors.New("unsupported Delta table")
+
+func (p *Protocol) check() error {
+	if p.MinReaderVersion > ReaderVersion {
+		return fmt.Errorf("%w: it needs reader version %d%s, this one reads version %d", ErrUnsupported, p.MinReaderVersion, features(p.ReaderFeatures), ReaderVersion)
+	}
+	if p.MinWriterVersion > WriterVersion {
+		return fmt.Errorf("%w: it needs writer version %d%s, this one writes version %d", ErrUnsupported, p.MinWriterVersion, features(p.WriterFeatures), WriterVersion)
+	}
+	if p.MinReaderVersion < 1 || p.MinWriterVersion < 1 {
+		return fmt.Errorf("%w: protocol of reader version %d and writer version %d", ErrCorrupt, p.MinReaderVersion, p.MinWriterVersion)
+	}
+	return nil
+}
+
+func features(names []string) string {
+	if len(names) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(names, ", ") + ")"
+}
+
+func (m *Metadata) check() error {
+	if m.Format.Provider != "" && m.Format.Provider != "parquet" {
+		return fmt.Errorf("%w: data files in format %q", ErrUnsupported, m.Format.Provider)
+	}
+	if len(m.PartitionColumns) > 0 {
+		return fmt.Errorf("%w: partitioned by %s", ErrUnsupported, strings.Join(m.PartitionColumns, ", "))
+	}
+	if mode := m.Configuration["delta.columnMapping.mode"]; mode != "" && mode != "none" {
+		return fmt.Errorf("%w: column mapping mode %q", ErrUnsupported, mode)
+	}
+	return nil
+}
+
+// invariantsMark is in the schema of a table whose columns carry conditions on their values.
+const invariantsMark = `"delta.invariants"`
+
+// CheckWrite refuses what writer version 2 promises of a table and this writer cannot keep: rows that are removed from
+// an append-only table, and rows that are added where a column has an invariant.
+func (m *Metadata) CheckWrite(adds, removes bool) error {
+	if removes && strings.EqualFold(m.Configuration["delta.appendOnly"], "true") {
+		return fmt.Errorf("%w: delta.appendOnly forbids removing rows", ErrUnsupported)
+	}
+	if adds && strings.Contains(m.SchemaString, invariantsMark) {
+		return fmt.Errorf("%w: a column has a delta.invariants condition, which this writer does not check", ErrUnsupported)
+	}
+	return nil
+}
