@@ -145,7 +145,11 @@ func (g *Graph) Refresh(ctx context.Context, database, name string, full bool) e
 		if err != nil {
 			return err
 		}
-		if !o.did || f.shows(newest) {
+		if !o.did {
+			return nil
+		}
+		if f.shows(newest) {
+			f.settle(outcome{}, nil) // there may be more by now: the flow's own loop looks
 			return nil
 		}
 	}
