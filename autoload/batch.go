@@ -2,217 +2,112 @@ package autoload
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
-	"io/fs"
-	"os"
-	"runtime"
-	"slices"
 	"strconv"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"smelt/tables"
-	"smelt/tables/vfs"
-)
-
-const (
-	// maxFileBytes bounds one file: it is decoded in memory.
-	maxFileBytes = 256 << 20
-	// chunkRows is how many rows of small files are joined into one batch of rows.
-	chunkRows = 8192
 )
 
 // Batch is the rows of some files. It implements tables.Relation and tables.Counter and never changes.
 type Batch struct {
 	tables.Relation
-	loader *Loader
-	number int64
-	files  []File
-	rows   int64
-	bytes  int64
-	grown  bool // the files added columns
+	loader  *Loader
+	number  int64
+	files   []File
+	rows    int64
+	rescued int64 // rows with something in the rescued column
+	bytes   int64
 }
 
-// decoded is what became of one file.
-type decoded struct {
-	candidate
-	rows    *tables.Batch
-	unknown []namedType
-	columns int // data columns that rows were decoded with
-	err     error
-}
-
-// read decodes the files and makes the next batch of them.
-func (l *Loader) read(ctx context.Context, files []candidate) (*Batch, error) {
-	now := time.Now().UTC()
-	l.mu.Lock()
-	before := len(l.columns.schema)
-	number := l.committed + 1
-	l.mu.Unlock()
-	results, err := l.decode(ctx, files)
-	if err != nil {
-		return nil, err
-	}
-	l.mu.Lock()
-	columns := l.columns
-	known := make([]File, len(results))
-	for i, r := range results {
-		known[i] = l.files[r.path]
-	}
-	l.mu.Unlock()
-	b := &Batch{loader: l, number: number, grown: len(columns.schema) > before}
-	for i, r := range results {
-		f := File{Path: r.path, Size: r.size, Modified: r.modified, Batch: number, State: Loaded, Tries: 1}
-		if known[i].State == Failed {
-			f.Tries = known[i].Tries + 1
-		}
-		b.bytes += r.size
-		if r.err != nil {
-			f.State, f.Error, f.Content = Failed, r.err.Error(), errors.Is(r.err, errContent)
-			l.cfg.Logger.Warn("file not loaded", "path", r.path, "err", r.err)
-		} else {
-			f.Rows = int64(r.rows.Len)
-			b.rows += f.Rows
-		}
-		b.files = append(b.files, f)
-	}
-	b.Relation = tables.FromBatches(columns.full(), assemble(columns, results, now)...)
-	return b, nil
-}
-
-// decode decodes files on all cores. Fields that are no columns yet become columns, and the files that have them are
-// decoded again.
-func (l *Loader) decode(ctx context.Context, files []candidate) ([]decoded, error) {
-	l.mu.Lock()
-	columns := l.columns
-	l.mu.Unlock()
-	results := make([]decoded, len(files))
-	for i, c := range files {
-		results[i].candidate = c
-	}
-	for {
-		if err := decodeAll(ctx, columns, results); err != nil {
-			return nil, err
-		}
-		wider := l.widen(results)
-		again := false
-		for i := range results {
-			if len(results[i].unknown) > 0 {
-				results[i].rows, results[i].unknown = nil, nil
-				again = true
-			}
-		}
-		columns = wider
-		if !again {
-			return results, nil
-		}
-	}
-}
-
-// decodeAll decodes the results that have neither rows nor an error yet.
-func decodeAll(ctx context.Context, columns columns, results []decoded) error {
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	for i := range results {
-		r := &results[i]
-		if r.rows != nil || r.err != nil {
-			continue
-		}
-		group.Go(func() error {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			r.columns = len(columns.schema)
-			r.rows, r.unknown, r.err = readFile(columns, r.candidate)
-			return nil
-		})
-	}
-	return group.Wait()
-}
-
-// readFile reads and decodes one file. A file that changes meanwhile is not loaded: it is still being written.
-func readFile(columns columns, c candidate) (rows *tables.Batch, unknown []namedType, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("decode: panic: %v%w", r, silent{errContent})
-		}
-	}()
-	if c.failed != nil {
-		return nil, nil, c.failed
-	}
-	if c.size > maxFileBytes {
-		return nil, nil, fmt.Errorf("larger than %d bytes%w", maxFileBytes, silent{errContent})
-	}
-	data, err := os.ReadFile(c.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, errors.New("the file vanished before it was read")
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("read: %w", cause(err))
-	}
-	if info, err := os.Stat(c.path); err != nil || info.Size() != c.size || !info.ModTime().Equal(c.modified) || int64(len(data)) != c.size {
-		return nil, nil, errors.New("the file changed while it was read")
-	}
-	return decodeFile(columns, c.path, data)
-}
-
-// widen makes columns of the fields that no column takes, in the order of the files.
-func (l *Loader) widen(results []decoded) columns {
+// newBatch makes the next batch of decoded files; nil if there is nothing to tell of any of them.
+func (l *Loader) newBatch(results []decoded, now time.Time) *Batch {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	types := map[string]inferred{}
-	var order []string
+	b := &Batch{loader: l, number: l.committed + 1}
 	for _, r := range results {
-		for _, u := range r.unknown {
-			before, ok := types[u.name]
-			if !ok {
-				order = append(order, u.name)
+		if errors.Is(r.err, errUnsettled) {
+			continue // the next look finds it
+		}
+		known := l.files[r.path]
+		f := File{Path: r.path, Size: r.size, Modified: r.modified, Batch: b.number, State: Loaded, Tries: 1}
+		if known.State == Failed {
+			f.Tries = known.Tries + 1
+		}
+		if r.err != nil {
+			f.State, f.Error, f.Content = Failed, r.err.Error(), errors.Is(r.err, errContent)
+			if known.State == Failed && known.same(r.size, r.modified) {
+				l.fail(f, known.Batch) // still so: no news for the table
+				continue
 			}
-			types[u.name] = before.join(u.typ)
+			l.cfg.Logger.Warn("file not loaded", "path", r.path, "err", r.err)
 		}
+		f.Rows = int64(r.fileRows.rows)
+		b.rows += f.Rows
+		b.bytes += r.size
+		b.files = append(b.files, f)
 	}
-	for _, name := range order {
-		if !l.columns.takes(name) {
-			continue // taken by another name of this round
-		}
-		schema := append(slices.Clone(l.columns.schema), tables.Field{Name: clean(name), Type: types[name].columnType()})
-		l.fileNames = append(slices.Clone(l.fileNames), name)
-		l.columns = newColumns(schema, l.fileNames, l.cfg.Options.Rescued)
+	if len(b.files) == 0 {
+		return nil
 	}
-	return l.columns
+	var parts []*tables.Batch
+	parts, b.rescued = assemble(l.columns, results, now)
+	b.Relation = tables.FromBatches(l.columns.full(), parts...)
+	return b
+}
+
+// fail notes another try of a file that failed before; the ledger's entry of the first says enough. The caller holds mu.
+func (l *Loader) fail(f File, batch int64) {
+	f.Batch = batch
+	l.files[f.Path] = f
+	l.retryAt[f.Path] = time.Now().Add(retryAfter(f.Tries))
 }
 
 // assemble joins the rows of the files into batches of the full schema.
-func assemble(columns columns, results []decoded, now time.Time) []*tables.Batch {
-	full := columns.full()
-	data := len(columns.schema)
-	var out []*tables.Batch
+func assemble(c columns, results []decoded, now time.Time) (out []*tables.Batch, rescued int64) {
+	full := c.full()
 	var at *tables.Batch
 	for _, r := range results {
-		if r.err != nil || r.rows.Len == 0 {
+		if r.err != nil {
 			continue
 		}
-		wide := &tables.Batch{Schema: full, Columns: make([]tables.Column, len(full)), Len: r.rows.Len}
-		copy(wide.Columns, r.rows.Columns[:r.columns])
-		wide.Columns[data] = r.rows.Columns[r.columns] // the rescued column
-		for range r.rows.Len {
-			for i := r.columns; i < data; i++ {
-				wide.Columns[i].AppendNull(full[i].Type.Kind)
+		for _, rows := range r.batches {
+			wide, n := widen(full, len(c.schema), r, rows, now)
+			rescued += n
+			switch {
+			case wide.Len == 0:
+			case wide.Len > chunkRows/2: // large enough to go as it is
+				out, at = append(out, wide), nil
+			case at == nil || at.Len+wide.Len > chunkRows:
+				at = tables.NewBatch(full, chunkRows)
+				at.Append(wide)
+				out = append(out, at)
+			default:
+				at.Append(wide)
 			}
-			wide.Columns[data+1].AppendString(r.path)
-			wide.Columns[data+2].AppendInt(now.UnixMicro())
 		}
-		if at == nil || at.Len+wide.Len > chunkRows {
-			at = tables.NewBatch(full, chunkRows)
-			out = append(out, at)
-		}
-		at.Append(wide)
 	}
-	return out
+	return out, rescued
+}
+
+// widen gives rows of one file the columns that others had meanwhile added, which are null here, and those of the
+// directory. It counts the rows that have something rescued.
+func widen(full tables.Schema, data int, r decoded, rows *tables.Batch, now time.Time) (wide *tables.Batch, rescued int64) {
+	wide = &tables.Batch{Schema: full, Columns: make([]tables.Column, len(full)), Len: rows.Len}
+	had := len(rows.Columns) - 1
+	copy(wide.Columns, rows.Columns[:had])
+	wide.Columns[data] = rows.Columns[had]
+	for row := range rows.Len {
+		if !wide.Columns[data].Null(row) {
+			rescued++
+		}
+		for i := had; i < data; i++ {
+			wide.Columns[i].AppendNull(full[i].Type.Kind)
+		}
+		wide.Columns[data+1].AppendString(r.path)
+		wide.Columns[data+2].AppendInt(now.UnixMicro())
+	}
+	return wide, rescued
 }
 
 // Number counts the batches of a loader from 1.
@@ -229,34 +124,18 @@ func (b *Batch) Metrics() map[string]string {
 			failed++
 		}
 	}
-	return map[string]string{"files": strconv.Itoa(len(b.files)), "bytes": strconv.FormatInt(b.bytes, 10), "filesFailed": strconv.Itoa(failed)}
+	return map[string]string{
+		"files": strconv.Itoa(len(b.files)), "filesFailed": strconv.Itoa(failed),
+		"bytes": strconv.FormatInt(b.bytes, 10), "rescued": strconv.FormatInt(b.rescued, 10),
+	}
 }
 
 // Record makes the outcome of the batch durable. It is called when the rows are durable and before they are committed.
 func (b *Batch) Record(context.Context) error {
-	if b.grown {
-		if err := b.loader.writeSchema(); err != nil {
-			return err
-		}
+	if err := b.loader.writeSchema(); err != nil {
+		return err
 	}
 	return b.loader.ledger.write(entry{Batch: b.number, Files: b.files})
-}
-
-func (l *Loader) writeSchema() error {
-	l.mu.Lock()
-	var stored storedSchema
-	for i, f := range l.columns.schema {
-		stored.Columns = append(stored.Columns, storedColumn{FileName: l.fileNames[i], Name: f.Name, Type: f.Type})
-	}
-	l.mu.Unlock()
-	text, err := json.Marshal(stored)
-	if err != nil {
-		return fmt.Errorf("encode schema: %w", err)
-	}
-	if err := l.cfg.FS.MkdirAll(l.cfg.StateDir); err != nil {
-		return fmt.Errorf("make state directory: %w", err)
-	}
-	return vfs.WriteFile(l.cfg.FS, l.schemaPath(), text)
 }
 
 // Committed tells the loader that the rows of the batch are in the table: its files are seen.
@@ -272,11 +151,11 @@ func (b *Batch) Committed() {
 			l.retryAt[f.Path] = now.Add(retryAfter(f.Tries))
 		}
 	}
-	var snapshot map[string]File
+	var snapshot []File
 	if b.number%compactEvery == 0 {
-		snapshot = make(map[string]File, len(l.files))
-		for k, v := range l.files {
-			snapshot[k] = v
+		snapshot = make([]File, 0, len(l.files))
+		for _, f := range l.files {
+			snapshot = append(snapshot, f)
 		}
 	}
 	l.mu.Unlock()
@@ -290,5 +169,3 @@ func (b *Batch) Committed() {
 		}
 	}
 }
-
-var _ io.Closer = (*Loader)(nil)

@@ -4,15 +4,18 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"strings"
 	"unicode/utf8"
 
-	"github.com/tidwall/gjson"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"smelt/tables"
 )
 
-// maxDepth bounds the nesting of JSON: the parser recurses, and no real record comes near.
-const maxDepth = 1000
+// chunkRows is how many rows a batch of rows holds at most: enough to make its overhead small, and few enough that the
+// next stage starts early.
+const chunkRows = 8192
 
 // errContent marks a file whose content cannot be loaded: trying again is of no use before it changes.
 var errContent = errors.New("content")
@@ -32,168 +35,218 @@ func (silent) Error() string { return "" }
 // Unwrap returns what it carries.
 func (s silent) Unwrap() error { return s.error }
 
-// eachObject calls f with every JSON object of a file: one or more objects one after another, on lines or not, or
-// arrays of objects.
-func eachObject(data []byte, f func(object []byte) error) error {
+// walker finds the JSON objects of one file after another: one object, several with or without lines between them,
+// and arrays of objects. It checks the whole syntax on the way.
+type walker struct {
+	json *jsontext.Decoder
+	data []byte // of the file at hand, without byte order mark
+}
+
+// objects calls f in front of every object of a file; f reads it.
+func (w *walker) objects(data []byte, f func() error) error {
 	if !utf8.Valid(data) {
 		return contentError(data, firstInvalid(data), "not UTF-8 text")
 	}
-	data = bytes.TrimPrefix(data, []byte("\ufeff"))
-	for at := skipSpace(data, 0); at < len(data); at = skipSpace(data, at) {
-		if data[at] != '{' && data[at] != '[' {
-			return contentError(data, at, "want a JSON object or an array of objects, got %q", excerpt(data[at:]))
-		}
-		end, err := valueEnd(data, at)
-		if err != nil {
-			return err
-		}
-		value := data[at:end]
-		if !gjson.ValidBytes(value) {
-			return contentError(data, at, "not valid JSON: %q", excerpt(value))
-		}
-		if value[0] == '{' {
-			if err := f(value); err != nil {
+	w.data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	if w.json == nil {
+		w.json = new(jsontext.Decoder)
+	}
+	// Of equal keys the last counts. Half a surrogate pair, which producers make when they cut texts, becomes U+FFFD;
+	// that is all that the second option allows, because bytes that are no UTF-8 were refused above.
+	w.json.Reset(bytes.NewBuffer(w.data), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	for {
+		kind := w.json.PeekKind()
+		switch {
+		case kind == '{':
+			if err := f(); err != nil {
 				return err
 			}
-		} else if err := eachElement(data, at, value, f); err != nil {
-			return err
+			continue
+		case kind == '[' && w.json.StackDepth() == 0:
+			// Rows are told apart by lines or by brackets of their own, but [][] is more likely a fault.
+			if at := w.json.InputOffset(); at > 0 && w.data[at-1] == ']' && w.data[at] == '[' {
+				return contentError(w.data, int(at), "not JSON: an array begins where another ends; they must stand apart")
+			}
+		case kind != ']' && kind != 0: // 0 is a fault or the end, and reading says which
+			return w.refuse()
 		}
-		at = end
-	}
-	return nil
-}
-
-// eachElement calls f with the objects of an array.
-func eachElement(data []byte, at int, array []byte, f func(object []byte) error) error {
-	var failed error
-	gjson.ParseBytes(array).ForEach(func(_, element gjson.Result) bool {
-		if !element.IsObject() {
-			failed = contentError(data, at+element.Index, "want a JSON object in the array, got %q", excerpt([]byte(element.Raw)))
-			return false
+		if _, err := w.json.ReadToken(); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return w.syntaxError(err)
 		}
-		failed = f([]byte(element.Raw))
-		return failed == nil
-	})
-	return failed
-}
-
-func firstInvalid(data []byte) int {
-	for i := 0; i < len(data); {
-		r, size := utf8.DecodeRune(data[i:])
-		if r == utf8.RuneError && size == 1 {
-			return i
-		}
-		i += size
 	}
-	return len(data)
 }
 
-func skipSpace(data []byte, i int) int {
-	for i < len(data) && (data[i] == ' ' || data[i] == '\n' || data[i] == '\r' || data[i] == '\t') {
-		i++
+// refuse reports a value that is no object where one must stand, or what is wrong inside it.
+func (w *walker) refuse() error {
+	value, err := w.json.ReadValue()
+	if err != nil {
+		return w.syntaxError(err)
 	}
-	return i
+	at := int(w.json.InputOffset()) - len(value)
+	if w.json.StackDepth() > 0 {
+		return contentError(w.data, at, "want a JSON object in the array, got %s", excerpt(string(value)))
+	}
+	return contentError(w.data, at, "want a JSON object or an array of objects, got %s", excerpt(string(value)))
 }
 
-// excerpt shortens data for an error.
-func excerpt(data []byte) string {
-	const most = 40
-	if len(data) <= most {
-		return string(data)
+// syntaxError says where JSON is wrong and why.
+func (w *walker) syntaxError(err error) error {
+	var syntax *jsontext.SyntacticError
+	if !errors.As(err, &syntax) {
+		return contentError(w.data, int(w.json.InputOffset()), "%v", err)
+	}
+	reason := strings.TrimPrefix(syntax.Err.Error(), "jsontext: ")
+	if errors.Is(syntax.Err, io.ErrUnexpectedEOF) {
+		reason = "the file ends inside a value"
+	}
+	if syntax.JSONPointer != "" {
+		reason += " at " + excerpt(string(syntax.JSONPointer))
+	}
+	return contentError(w.data, int(syntax.ByteOffset), "not JSON: %s", reason)
+}
+
+// excerpt shortens text for an error.
+func excerpt(text string) string {
+	const most = 40 // bytes: a line of an error must stay readable
+	if len(text) <= most {
+		return text
 	}
 	cut := most
-	for cut > 0 && !utf8.RuneStart(data[cut]) {
+	for cut > 0 && !utf8.RuneStart(text[cut]) {
 		cut--
 	}
-	return string(data[:cut]) + "..."
+	return text[:cut] + "..."
 }
 
-// valueEnd returns the offset behind the object or array that begins at start.
-func valueEnd(data []byte, start int) (int, error) {
-	depth := 0
-	for i := start; i < len(data); i++ {
-		switch data[i] {
-		case '"':
-			end := stringEnd(data, i)
-			if end < 0 {
-				return 0, contentError(data, start, "the text ends inside a value: %q", excerpt(data[start:]))
-			}
-			i = end
-		case '{', '[':
-			if depth++; depth > maxDepth {
-				return 0, contentError(data, i, "nested deeper than %d", maxDepth)
-			}
-		case '}', ']':
-			if depth--; depth == 0 {
-				return i + 1, nil
-			}
+// firstInvalid returns the offset of the first byte that is no UTF-8.
+func firstInvalid(data []byte) int {
+	at := 0
+	for at < len(data) {
+		r, size := utf8.DecodeRune(data[at:])
+		if r == utf8.RuneError && size == 1 {
+			break
 		}
+		at += size
 	}
-	return 0, contentError(data, start, "the text ends inside a value: %q", excerpt(data[start:]))
+	return at
 }
 
-// stringEnd returns the offset of the quote that closes the string beginning at start, or -1.
-func stringEnd(data []byte, start int) int {
-	for i := start + 1; ; {
-		n := bytes.IndexByte(data[i:], '"')
-		if n < 0 {
-			return -1
-		}
-		i += n
-		slashes := 0
-		for i-1-slashes > start && data[i-1-slashes] == '\\' {
-			slashes++
-		}
-		if slashes%2 == 0 {
-			return i
-		}
-		i++
-	}
-}
-
-// decoder turns the objects of one file into a batch of the data columns and the rescued column.
+// decoder turns files into rows of the data columns and the rescued column, one file after another. Columns hold parts
+// of one copy of the file's text, so that a value costs no allocation of its own unless it has escapes.
 type decoder struct {
+	walker
 	columns columns
+	schema  tables.Schema // of the rows
 	path    string
+	text    string // the content that values are parts of
+	whole   []*tables.Batch
 	batch   *tables.Batch
-	values  []gjson.Result // of the row at hand, by column
+	values  []value // of the row at hand, by column
+	strays  []stray // of the row at hand: what has no column by its own name
+	scratch []byte
 	unknown map[string]inferred
 	order   []string // unknown names in order of appearance
 }
 
-// decodeFile decodes the content of a file. unknown holds the names that are no columns yet, in order of appearance.
-func decodeFile(c columns, path string, data []byte) (b *tables.Batch, unknown []namedType, err error) {
-	d := &decoder{columns: c, path: path, batch: tables.NewBatch(c.withRescued(), 16), values: make([]gjson.Result, len(c.schema)), unknown: map[string]inferred{}}
-	if err := eachObject(data, d.row); err != nil {
-		return nil, nil, err
-	}
-	for _, name := range d.order {
-		unknown = append(unknown, namedType{name: name, typ: d.unknown[name]})
-	}
-	return d.batch, unknown, nil
+// stray is a field whose name is no column.
+type stray struct {
+	name string
+	value
 }
 
-// row appends one object.
-func (d *decoder) row(object []byte) error {
-	clear(d.values)
-	var rescued []rescue
-	// The bytes of the file stay alive in the strings of the batch: one copy of each object, not one of each value.
-	gjson.Parse(string(object)).ForEach(func(key, value gjson.Result) bool {
-		i, ok := d.columns.index[key.Str]
-		switch {
-		case ok:
-			d.values[i] = value // the last of equal keys stands
-		case d.columns.takes(key.Str):
-			d.see(key.Str, value)
-		case value.Type != gjson.Null:
-			rescued = append(rescued, rescue{key.Str, value.Raw})
+// fileRows is a decoded file.
+type fileRows struct {
+	batches []*tables.Batch // of at most chunkRows rows each
+	rows    int
+	unknown []namedType // names that are no columns yet, in order of appearance
+}
+
+func newDecoder(c columns) *decoder {
+	return &decoder{columns: c, schema: c.withRescued(), values: make([]value, len(c.schema))}
+}
+
+// decode decodes the content of a file. A file that was cut on purpose, as a sample, yields what stands before the cut.
+func (d *decoder) decode(path string, data []byte, cut bool) (fileRows, error) {
+	const bytesPerRow = 256 // a guess for the first capacity: a small tweet
+	d.path, d.whole, d.order, d.unknown = path, nil, nil, nil
+	d.batch = tables.NewBatch(d.schema, min(max(len(data)/bytesPerRow, 4), chunkRows))
+	d.text = string(bytes.TrimPrefix(data, []byte("\ufeff")))
+	err := d.objects(data, d.row)
+	var out fileRows
+	if err == nil || cut {
+		err = nil
+		out.batches, out.rows = append(d.whole, d.batch), len(d.whole)*chunkRows+d.batch.Len
+		for _, name := range d.order {
+			out.unknown = append(out.unknown, namedType{name: name, typ: d.unknown[name]})
 		}
-		return true
-	})
+	}
+	d.whole, d.batch, d.text, d.data = nil, nil, "", nil
+	return out, err
+}
+
+// row reads one object and appends it.
+func (d *decoder) row() error {
+	if d.batch.Len == chunkRows {
+		d.whole = append(d.whole, d.batch)
+		d.batch = tables.NewBatch(d.schema, chunkRows)
+	}
+	clear(d.values)
+	d.strays = d.strays[:0]
+	if _, err := d.json.ReadToken(); err != nil {
+		return d.syntaxError(err)
+	}
+	for next := 0; d.json.PeekKind() != '}'; {
+		quoted, err := d.json.ReadValue()
+		if err != nil {
+			return d.syntaxError(err)
+		}
+		name := ""
+		at := d.columns.find(quoted, next)
+		if at < 0 {
+			if name, err = unquote(string(quoted), &d.scratch); err != nil {
+				return contentError(d.data, int(d.json.InputOffset()), "read name: %v", err)
+			}
+			at = d.columns.position(name)
+		}
+		raw, err := d.json.ReadValue()
+		if err != nil {
+			return d.syntaxError(err)
+		}
+		end := int(d.json.InputOffset())
+		v := value{kind: raw.Kind(), raw: d.text[end-len(raw) : end]}
+		if at >= 0 {
+			d.values[at] = v
+			next = at + 1
+		} else {
+			d.strays = append(d.strays, stray{name, v})
+		}
+	}
+	if _, err := d.json.ReadToken(); err != nil {
+		return d.syntaxError(err)
+	}
+	return d.appendRow()
+}
+
+// appendRow appends the values at hand. What fits nowhere is rescued.
+func (d *decoder) appendRow() error {
+	var rescued []stray
+	for _, s := range d.strays {
+		at, isNew := d.columns.place(s.name)
+		switch {
+		case isNew:
+			d.see(s)
+		case at >= 0 && d.values[at].kind == 0:
+			d.values[at] = s.value // differs in case only, and the row has no field of the exact name
+		case s.kind != 'n':
+			rescued = append(rescued, s)
+		}
+	}
 	for i, f := range d.columns.schema {
-		if !appendValue(&d.batch.Columns[i], f.Type, d.values[i]) {
+		if !d.values[i].appendTo(&d.batch.Columns[i], f.Type, &d.scratch) {
 			d.batch.Columns[i].AppendNull(f.Type.Kind)
-			rescued = append(rescued, rescue{f.Name, d.values[i].Raw})
+			rescued = append(rescued, stray{f.Name, d.values[i]})
 		}
 	}
 	last := &d.batch.Columns[len(d.columns.schema)]
@@ -210,11 +263,14 @@ func (d *decoder) row(object []byte) error {
 	return nil
 }
 
-// see notes the type of a value whose name is no column yet.
-func (d *decoder) see(name string, value gjson.Result) {
-	before, ok := d.unknown[name]
-	if !ok {
-		d.order = append(d.order, name)
+// see notes the type of a field that is no column yet.
+func (d *decoder) see(s stray) {
+	if d.unknown == nil {
+		d.unknown = map[string]inferred{}
 	}
-	d.unknown[name] = before.join(inferOf(value))
+	before, ok := d.unknown[s.name]
+	if !ok {
+		d.order = append(d.order, s.name)
+	}
+	d.unknown[s.name] = before.join(s.infer())
 }

@@ -25,7 +25,8 @@ func BenchmarkDecode(b *testing.B) {
 	data := []byte(text.String())
 	text4 := tables.Type{Kind: tables.String}
 	c := newColumns(tables.Schema{{Name: "date", Type: text4}, {Name: "user", Type: text4}, {Name: "text", Type: text4}, {Name: "sentiment", Type: text4}},
-		[]string{"date", "user", "text", "sentiment"}, "_rescued_data")
+		[]string{"date", "user", "text", "sentiment"}, Options{Rescued: "_rescued_data"})
+	d := newDecoder(c)
 	measure := func(f func()) float64 {
 		start := time.Now()
 		f()
@@ -34,9 +35,9 @@ func BenchmarkDecode(b *testing.B) {
 	for b.Loop() {
 		lines := measure(func() { require.Equal(b, rows, bytes.Count(data, []byte("\n"))) })
 		ours := measure(func() {
-			batch, _, err := decodeFile(c, "f", data)
+			out, err := d.decode("f", data, false)
 			require.NoError(b, err)
-			require.Equal(b, rows, batch.Len)
+			require.Equal(b, rows, out.rows)
 		})
 		standard := measure(func() {
 			d := json.NewDecoder(bytes.NewReader(data))

@@ -7,10 +7,17 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"smelt/tables/vfs"
+)
+
+// The names of entries: 20 digits and .json, and upto- before the digits of one that stands for all before it.
+const (
+	entryDigits = 20
+	uptoPrefix  = "upto-"
 )
 
 // compactEvery is after how many batches the entries of the ledger are written into one file.
@@ -62,11 +69,11 @@ type ledger struct {
 const depth = 3
 
 func (l *ledger) path(batch int64) string {
-	return filepath.Join(l.dir, fmt.Sprintf("%020d.json", batch))
+	return filepath.Join(l.dir, fmt.Sprintf("%0*d.json", entryDigits, batch))
 }
 
 func (l *ledger) compacted(batch int64) string {
-	return filepath.Join(l.dir, fmt.Sprintf("upto-%020d.json", batch))
+	return filepath.Join(l.dir, fmt.Sprintf("%s%0*d.json", uptoPrefix, entryDigits, batch))
 }
 
 // write makes the entry durable, replacing one that was never committed.
@@ -100,62 +107,67 @@ func (l *ledger) make() error {
 	return nil
 }
 
-// read returns the files of all batches up to committed, the last word on each. A missing entry is an error: its files
-// would be read twice. Entries beyond committed were never committed and are passed over.
-func (l *ledger) read(committed int64) (map[string]File, error) {
-	files := map[string]File{}
-	if committed == 0 {
-		return files, nil
-	}
+// passedOver is the number of the entry for the files that were there before the first batch and are not to be read.
+const passedOver = 0
+
+// read returns the files of all batches up to committed, the last word on each, and whether there is anything at all.
+// A missing entry is an error: its files would be read twice. Entries beyond committed were never committed and are
+// passed over.
+func (l *ledger) read(committed int64) (files map[string]File, found bool, err error) {
 	infos, err := l.fs.List(l.dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("list ledger: %w", err)
+		return nil, false, fmt.Errorf("list ledger: %w", err)
 	}
-	var upto int64
+	upto := int64(-1)
 	present := map[int64]bool{}
 	for _, i := range infos {
-		var n int64
-		if _, err := fmt.Sscanf(i.Name, "upto-%020d.json", &n); err == nil && n <= committed {
+		switch n, compacted, ok := l.parse(i.Name); {
+		case ok && compacted && n <= committed:
 			upto = max(upto, n)
-		} else if _, err := fmt.Sscanf(i.Name, "%020d.json", &n); err == nil {
+		case ok && !compacted:
 			present[n] = true
 		}
 	}
-	paths := []string{}
-	if upto > 0 {
+	var paths []string
+	if upto >= 0 {
 		paths = append(paths, l.compacted(upto))
 	}
 	for n := upto + 1; n <= committed; n++ {
-		if !present[n] {
-			return nil, fmt.Errorf("read ledger %s: entry %d of %d is missing; its files would be loaded twice", l.dir, n, committed)
+		if present[n] {
+			paths = append(paths, l.path(n))
+		} else if n != passedOver {
+			return nil, false, fmt.Errorf("read ledger %s: entry %d of %d is missing; its files would be loaded twice", l.dir, n, committed)
 		}
-		paths = append(paths, l.path(n))
 	}
+	files = map[string]File{}
 	for _, path := range paths {
 		text, err := l.fs.ReadFile(path)
 		if err != nil {
-			return nil, fmt.Errorf("read ledger: %w", err)
+			return nil, false, fmt.Errorf("read ledger: %w", err)
 		}
 		var e entry
 		if err := json.Unmarshal(text, &e); err != nil {
-			return nil, fmt.Errorf("read ledger entry %s: %w", path, err)
+			return nil, false, fmt.Errorf("read ledger entry %s: %w", path, err)
 		}
 		for _, f := range e.Files {
 			files[f.Path] = f
 		}
 	}
-	return files, nil
+	return files, len(paths) > 0, nil
+}
+
+// parse reads the name of an entry.
+func (l *ledger) parse(name string) (batch int64, compacted, ok bool) {
+	digits, isEntry := strings.CutSuffix(name, ".json")
+	digits, compacted = strings.CutPrefix(digits, uptoPrefix)
+	batch, err := strconv.ParseInt(digits, 10, 64)
+	return batch, compacted, isEntry && err == nil && len(digits) == entryDigits
 }
 
 // compact writes all files up to a committed batch into one entry and removes the entries that it replaces. It may be
 // cut short anywhere and repeated.
-func (l *ledger) compact(committed int64, files map[string]File) error {
-	all := entry{Batch: committed}
-	for _, f := range files {
-		if f.Batch <= committed {
-			all.Files = append(all.Files, f)
-		}
-	}
+func (l *ledger) compact(committed int64, files []File) error {
+	all := entry{Batch: committed, Files: files}
 	slices.SortFunc(all.Files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
 	text, err := json.Marshal(all)
 	if err != nil {
@@ -169,14 +181,8 @@ func (l *ledger) compact(committed int64, files map[string]File) error {
 		return fmt.Errorf("list ledger: %w", err)
 	}
 	for _, i := range infos {
-		var n int64
-		old := false
-		if _, err := fmt.Sscanf(i.Name, "upto-%020d.json", &n); err == nil {
-			old = n < committed
-		} else if _, err := fmt.Sscanf(i.Name, "%020d.json", &n); err == nil {
-			old = n <= committed
-		}
-		if old {
+		n, compacted, ok := l.parse(i.Name)
+		if ok && (n < committed || n == committed && !compacted) {
 			if err := l.fs.Remove(filepath.Join(l.dir, i.Name)); err != nil {
 				return fmt.Errorf("remove compacted ledger entry: %w", err)
 			}

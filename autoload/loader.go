@@ -27,6 +27,8 @@ const (
 	// minRetry and maxRetry bound the pause before a file is tried again that could not be opened or read.
 	minRetry = time.Second
 	maxRetry = 5 * time.Minute
+	// maxWait bounds how long Next waits for files to become whole: somewhat longer than the longest rule asks for.
+	maxWait = settleWritten + settleWritten/2
 )
 
 // Config says what a Loader watches.
@@ -47,11 +49,12 @@ type Loader struct {
 	ledger ledger
 	watch  *watcher // nil without a StateDir
 
-	next sync.Mutex // held while a batch is read
+	next   sync.Mutex // held while a batch is read
+	lister lister     // used under next
 
 	mu        sync.Mutex // guards what follows; nothing slow happens under it
 	columns   columns
-	fileNames []string // name in the files of each data column
+	durable   int // how many of the columns schema.json has
 	files     map[string]File
 	retryAt   map[string]time.Time // of files that failed by an I/O error
 	committed int64
@@ -80,21 +83,16 @@ func Open(ctx context.Context, c Config) (*Loader, error) {
 	if c.PollInterval <= 0 {
 		c.PollInterval = defaultPoll
 	}
-	l := &Loader{cfg: c, ledger: ledger{fs: c.FS, dir: filepath.Join(c.StateDir, "ledger")}, retryAt: map[string]time.Time{}, committed: c.Committed, files: map[string]File{}}
+	l := &Loader{cfg: c, ledger: ledger{fs: c.FS, dir: filepath.Join(c.StateDir, "ledger")}, lister: lister{dir: c.Dir, options: c.Options},
+		retryAt: map[string]time.Time{}, committed: c.Committed, files: map[string]File{}}
 	if err := l.readSchema(); err != nil {
 		return nil, err
 	}
 	if c.StateDir == "" {
 		return l, l.peek(ctx)
 	}
-	var err error
-	if l.files, err = l.ledger.read(c.Committed); err != nil {
+	if err := l.readLedger(); err != nil {
 		return nil, err
-	}
-	if c.Committed == 0 && !c.Options.IncludeExisting {
-		if err := l.passOver(); err != nil {
-			return nil, err
-		}
 	}
 	l.watch = newWatcher(c.Dir, c.PollInterval, c.Logger)
 	if len(l.columns.schema) == 0 {
@@ -105,54 +103,106 @@ func Open(ctx context.Context, c Config) (*Loader, error) {
 	return l, nil
 }
 
+// readLedger learns which files are seen. With includeExistingFiles => false the first start notes, for good, which
+// files were there before the table.
+func (l *Loader) readLedger() error {
+	files, found, err := l.ledger.read(l.cfg.Committed)
+	if err != nil {
+		return err
+	}
+	l.files = files
+	if found || l.cfg.Options.IncludeExisting {
+		return nil
+	}
+	existing, err := l.lister.list(nil)
+	if err != nil {
+		return err
+	}
+	passed := entry{Batch: passedOver}
+	for _, c := range existing {
+		f := File{Path: c.path, Size: c.size, Modified: c.modified, Batch: passedOver, State: Loaded}
+		l.files[c.path] = f
+		passed.Files = append(passed.Files, f)
+	}
+	return l.ledger.write(passed)
+}
+
 // readSchema takes the hinted columns and those that earlier batches found.
 func (l *Loader) readSchema() error {
 	schema := slices.Clone(l.cfg.Options.Hints)
 	fileNames := schema.Names()
-	if l.cfg.StateDir != "" {
-		text, err := l.cfg.FS.ReadFile(l.schemaPath())
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("read schema: %w", err)
-		}
-		if err == nil {
-			var stored storedSchema
-			if err := json.Unmarshal(text, &stored); err != nil {
-				return fmt.Errorf("read schema %s: %w", l.schemaPath(), err)
-			}
-			for _, c := range stored.Columns {
-				if schema.Index(c.Name) < 0 {
-					schema = append(schema, tables.Field{Name: c.Name, Type: c.Type})
-					fileNames = append(fileNames, c.FileName)
-				}
-			}
+	for i := range schema {
+		schema[i].Name = clean(schema[i].Name)
+	}
+	stored, err := l.storedSchema()
+	if err != nil {
+		return err
+	}
+	for _, c := range stored.Columns {
+		if schema.Index(c.Name) < 0 {
+			schema = append(schema, tables.Field{Name: c.Name, Type: c.Type})
+			fileNames = append(fileNames, c.FileName)
 		}
 	}
-	l.columns, l.fileNames = newColumns(schema, fileNames, l.cfg.Options.Rescued), fileNames
+	l.columns, l.durable = newColumns(schema, fileNames, l.cfg.Options), len(stored.Columns)
 	return nil
+}
+
+func (l *Loader) storedSchema() (storedSchema, error) {
+	var stored storedSchema
+	if l.cfg.StateDir == "" {
+		return stored, nil
+	}
+	text, err := l.cfg.FS.ReadFile(l.schemaPath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return stored, nil
+	}
+	if err != nil {
+		return stored, fmt.Errorf("read schema: %w", err)
+	}
+	if err := json.Unmarshal(text, &stored); err != nil {
+		return stored, fmt.Errorf("read schema %s: %w", l.schemaPath(), err)
+	}
+	return stored, nil
 }
 
 func (l *Loader) schemaPath() string { return filepath.Join(l.cfg.StateDir, "schema.json") }
 
-// passOver marks the files that are there already as loaded without rows.
-func (l *Loader) passOver() error {
-	found, err := list(l.cfg.Dir, l.cfg.Options)
+// writeSchema makes the columns durable if there are new ones.
+func (l *Loader) writeSchema() error {
+	l.mu.Lock()
+	c, durable := l.columns, l.durable
+	l.mu.Unlock()
+	if len(c.schema) == durable {
+		return nil
+	}
+	var stored storedSchema
+	for i, f := range c.schema {
+		stored.Columns = append(stored.Columns, storedColumn{FileName: c.fileNames[i], Name: f.Name, Type: f.Type})
+	}
+	text, err := json.Marshal(stored)
 	if err != nil {
+		return fmt.Errorf("encode schema: %w", err)
+	}
+	if err := l.ledger.make(); err != nil {
+		return fmt.Errorf("make state directory: %w", err)
+	}
+	if err := vfs.WriteFile(l.cfg.FS, l.schemaPath(), text); err != nil {
 		return err
 	}
-	for _, c := range found {
-		l.files[c.path] = File{Path: c.path, Size: c.size, Modified: c.modified, State: Loaded}
-	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.durable = len(c.schema)
 	return nil
 }
 
-// peek infers the columns from the first files without reading them as a batch.
+// peek infers the columns from the beginnings of the first files without reading them as a batch.
 func (l *Loader) peek(ctx context.Context) error {
-	found, err := list(l.cfg.Dir, l.cfg.Options)
+	found, err := l.lister.list(nil)
 	if err != nil {
 		return err
 	}
-	const most = 10 // the sample: later files may add columns
-	_, err = l.decode(ctx, found[:min(most, len(found))])
+	_, err = l.decode(ctx, found[:min(sampleFiles, len(found))], true)
 	return err
 }
 
@@ -200,21 +250,34 @@ func (l *Loader) Close() error {
 	return nil
 }
 
-// Next returns the next batch, nil when nothing is new. Files that were only just written are waited for, a second at
-// most, so that whoever asks after dropping a file sees it.
+// Next returns the next batch, nil when nothing is new. Files that were only just written are waited for, for at most
+// maxWait, so that whoever asks after dropping a file sees it.
 func (l *Loader) Next(ctx context.Context) (*Batch, error) {
 	l.next.Lock()
 	defer l.next.Unlock()
+	if l.watch == nil {
+		return nil, errors.New("read watched directory: it was opened without a state directory, to look at its columns")
+	}
+	deadline := time.Now().Add(maxWait)
 	for {
-		found, err := list(l.cfg.Dir, l.cfg.Options)
+		found, err := l.lister.list(l.loaded)
 		if err != nil {
 			return nil, err
 		}
-		ready, wait := l.choose(found, time.Now())
+		l.watch.pace(l.lister.wholeCost)
+		now := time.Now()
+		ready, wait := l.choose(l.wanted(found, now), now)
 		if len(ready) > 0 {
-			return l.read(ctx, ready)
+			results, err := l.decode(ctx, ready, false)
+			if err != nil {
+				return nil, err
+			}
+			if b := l.newBatch(results, now.UTC()); b != nil {
+				return b, nil
+			}
+			wait = max(wait, settleCreated)
 		}
-		if wait == 0 {
+		if wait == 0 || now.Add(wait).After(deadline) {
 			return nil, nil
 		}
 		timer := time.NewTimer(wait)
@@ -230,35 +293,51 @@ func (l *Loader) Next(ctx context.Context) (*Batch, error) {
 }
 
 // choose picks the files of the next batch. wait is how long until the first of the others is whole, 0 if there is none.
-func (l *Loader) choose(found []candidate, now time.Time) (ready []candidate, wait time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (l *Loader) choose(wanted []candidate, now time.Time) (ready []candidate, wait time.Duration) {
 	var bytes, left int64
-	for _, c := range found {
-		if !l.wanted(c, now) {
+	for _, c := range wanted {
+		full := len(ready) > 0 && (len(ready) >= l.cfg.Options.MaxFiles || bytes+c.size > l.cfg.Options.MaxBytes)
+		if full {
+			left++
 			continue
 		}
-		if pause := l.watch.settled(c, now); pause > 0 && c.failed == nil {
-			if wait == 0 || pause < wait {
-				wait = pause
+		if c.failed == nil {
+			if pause := l.watch.settled(c, now); pause > 0 {
+				if wait == 0 || pause < wait {
+					wait = pause
+				}
+				left++
+				continue
 			}
-			left++
-			continue
-		}
-		if len(ready) > 0 && (len(ready) >= l.cfg.Options.MaxFiles || bytes+c.size > l.cfg.Options.MaxBytes) {
-			left++
-			continue
 		}
 		bytes += c.size
 		ready = append(ready, c)
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.pending = left
 	return ready, wait
 }
 
-// wanted reports whether a listed file is to be read: new, failed and changed since, due for another try, or changed
-// where that is allowed. A change that is not read is noted. The caller holds mu.
-func (l *Loader) wanted(c candidate, now time.Time) bool {
+// loaded reports whether there is nothing more to know of a file unless it changes.
+func (l *Loader) loaded(path string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f, ok := l.files[path]
+	return ok && f.State == Loaded
+}
+
+// wanted returns the listed files that are to be read.
+func (l *Loader) wanted(found []candidate, now time.Time) []candidate {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.DeleteFunc(found, func(c candidate) bool { return !l.wants(c, now) })
+}
+
+// wants reports whether a listed file is to be read: new, failed and changed since, due for another try, or changed
+// where that is allowed or cannot bring a row twice, because the file was empty. A change that is not read is noted.
+// The caller holds mu.
+func (l *Loader) wants(c candidate, now time.Time) bool {
 	known, ok := l.files[c.path]
 	if !ok {
 		return true
@@ -271,7 +350,7 @@ func (l *Loader) wanted(c candidate, now time.Time) bool {
 		return !known.Content && now.After(l.retryAt[c.path])
 	case same:
 		return false
-	case l.cfg.Options.AllowOverwrites:
+	case l.cfg.Options.AllowOverwrites, known.Size == 0:
 		return true
 	default:
 		known.State = Changed

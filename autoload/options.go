@@ -27,6 +27,7 @@ type Options struct {
 	MaxBytes        int64  // bytes of files in one batch
 	IncludeExisting bool   // load files that were there before the table was made
 	AllowOverwrites bool   // load a file again when it changes
+	TextOnly        bool   // columns without a hint are strings; otherwise their type is inferred
 	Rescued         string // name of the column for what does not fit
 }
 
@@ -41,6 +42,7 @@ var known = map[string]optionParser{
 		}
 		return nil
 	},
+	"multiline":           func(_ *Options, v string) error { _, err := strconv.ParseBool(v); return err }, // rows may always span lines
 	"schemahints":         func(o *Options, v string) (err error) { o.Hints, err = parseHints(v); return err },
 	"pathglobfilter":      func(o *Options, v string) error { o.Glob = v; _, err := filepath.Match(v, "x"); return err },
 	"recursivefilelookup": func(o *Options, v string) (err error) { o.Recursive, err = strconv.ParseBool(v); return err },
@@ -54,12 +56,23 @@ var known = map[string]optionParser{
 	},
 	"includeexistingfiles": func(o *Options, v string) (err error) { o.IncludeExisting, err = strconv.ParseBool(v); return err },
 	"allowoverwrites":      func(o *Options, v string) (err error) { o.AllowOverwrites, err = strconv.ParseBool(v); return err },
-	"rescueddatacolumn":    func(o *Options, v string) error { o.Rescued = v; return nil },
+	"infercolumntypes": func(o *Options, v string) error {
+		typed, err := strconv.ParseBool(v)
+		o.TextOnly = !typed
+		return err
+	},
+	"rescueddatacolumn": func(o *Options, v string) error {
+		o.Rescued = v
+		if v == "" || clean(v) != v {
+			return fmt.Errorf("%q is no column name", v)
+		}
+		return nil
+	},
 }
 
 // names lists the options as users write them.
-var names = []string{"allowOverwrites", "format", "includeExistingFiles", "maxBytesPerTrigger", "maxFilesPerTrigger", "pathGlobFilter",
-	"recursiveFileLookup", "rescuedDataColumn", "schemaHints"}
+var names = []string{"allowOverwrites", "format", "includeExistingFiles", "inferColumnTypes", "maxBytesPerTrigger", "maxFilesPerTrigger", "multiLine",
+	"pathGlobFilter", "recursiveFileLookup", "rescuedDataColumn", "schemaHints"}
 
 func positive(n int64, err error) error {
 	if err == nil && n <= 0 {
@@ -87,6 +100,11 @@ func ParseOptions(m map[string]string) (Options, error) {
 			return o, fmt.Errorf("read option %s = %q: %w", k, m[k], err)
 		}
 	}
+	for _, own := range []string{o.Rescued, sourceColumn, timeColumn} {
+		if o.Hints.Index(own) >= 0 {
+			return o, fmt.Errorf("read option schemaHints: column %q is smelt's own", own)
+		}
+	}
 	return o, nil
 }
 
@@ -111,7 +129,7 @@ var hintKinds = map[string]tables.Kind{
 	"double": tables.Double, "string": tables.String, "timestamp": tables.Timestamp, "date": tables.Date, "json": tables.JSON, "variant": tables.JSON,
 }
 
-// parseHints reads "id STRING, ts TIMESTAMP, price DECIMAL(10,2)".
+// parseHints reads "id STRING, ts TIMESTAMP, price DECIMAL(10,2)". Names may stand in backticks.
 func parseHints(text string) (tables.Schema, error) {
 	var schema tables.Schema
 	for _, part := range splitOutsideBrackets(text) {
@@ -120,14 +138,16 @@ func parseHints(text string) (tables.Schema, error) {
 			continue
 		}
 		name, typ, ok := strings.Cut(part, " ")
-		if !ok {
+		if rest, quoted := strings.CutPrefix(part, "`"); quoted {
+			name, typ, ok = strings.Cut(rest, "`")
+		}
+		if !ok || name == "" {
 			return nil, fmt.Errorf("hint %q: want a name and a type", part)
 		}
 		t, err := parseHintType(strings.ToLower(strings.Join(strings.Fields(typ), "")))
 		if err != nil {
 			return nil, fmt.Errorf("hint %q: %w", part, err)
 		}
-		name = strings.Trim(name, "`")
 		if schema.Index(name) >= 0 {
 			return nil, fmt.Errorf("hint %q: the column is hinted twice", part)
 		}
@@ -150,21 +170,23 @@ func parseHintType(name string) (tables.Type, error) {
 	return t, fmt.Errorf("there is no type %q", name)
 }
 
-// splitOutsideBrackets cuts at the commas that stand in no brackets.
+// splitOutsideBrackets cuts at the commas that stand in no brackets and no backticks.
 func splitOutsideBrackets(text string) []string {
 	var parts []string
 	depth, start := 0, 0
+	quoted := false
 	for i, c := range text {
-		switch c {
-		case '(', '<':
+		switch {
+		case c == '`':
+			quoted = !quoted
+		case quoted:
+		case c == '(', c == '<':
 			depth++
-		case ')', '>':
+		case c == ')', c == '>':
 			depth--
-		case ',':
-			if depth == 0 {
-				parts = append(parts, text[start:i])
-				start = i + 1
-			}
+		case c == ',' && depth == 0:
+			parts = append(parts, text[start:i])
+			start = i + 1
 		}
 	}
 	return append(parts, text[start:])

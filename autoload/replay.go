@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,8 +23,14 @@ type ReplayConfig struct {
 	Source        string  // a file of JSON objects, or a directory of such files
 	Into          string  // the watched directory; made when missing
 	RowsPerSecond float64 // 0 means as fast as it goes
-	RowsPerFile   int     // rows in each dropped file; 0 means 10
+	RowsPerFile   int     // rows in each dropped file; 0 means 10, less copies the files whole
+	// Progress is called after each dropped file, if set.
+	Progress func(ReplayStats)
+	Logger   *slog.Logger // nil discards
 }
+
+// defaultRowsPerFile is what a producer would gather who writes every few seconds.
+const defaultRowsPerFile = 10
 
 // ReplayStats counts what was dropped.
 type ReplayStats struct {
@@ -31,11 +38,14 @@ type ReplayStats struct {
 }
 
 // Replay cuts recorded rows into small files and renames each into the watched directory, as a careful producer does.
-// Names are unique over runs and sort in the order of the rows. It stops when ctx ends.
+// Names are unique over runs and sort in the order of the runs and rows. It stops when ctx ends.
 func Replay(ctx context.Context, c ReplayConfig) (ReplayStats, error) {
 	var stats ReplayStats
-	if c.RowsPerFile <= 0 {
-		c.RowsPerFile = 10
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.RowsPerFile == 0 {
+		c.RowsPerFile = defaultRowsPerFile
 	}
 	sources, err := recordings(c.Source)
 	if err != nil {
@@ -44,18 +54,20 @@ func Replay(ctx context.Context, c ReplayConfig) (ReplayStats, error) {
 	if err := os.MkdirAll(c.Into, 0o755); err != nil {
 		return stats, fmt.Errorf("make watched directory: %w", err)
 	}
-	d := &dropper{cfg: c, stats: &stats, run: uuid.NewString()[:8], start: time.Now()}
+	start := time.Now()
+	d := &dropper{cfg: c, stats: &stats, run: start.UTC().Format("20060102T150405") + "-" + uuid.NewString()[:8], start: start}
 	for _, path := range sources {
 		data, err := os.ReadFile(path)
 		if err != nil {
 			return stats, fmt.Errorf("read recording: %w", err)
 		}
-		if err := eachObject(data, func(object []byte) error { return d.add(ctx, object) }); err != nil {
-			return stats, fmt.Errorf("replay %s: %w", path, err)
+		if c.RowsPerFile < 0 {
+			err = d.copy(ctx, filepath.Ext(path), data)
+		} else {
+			err = d.cut(ctx, data)
 		}
-		// A file of the source does not end in the middle of a dropped one: nothing waits for the next.
-		if err := d.flush(ctx); err != nil {
-			return stats, err
+		if err != nil {
+			return stats, fmt.Errorf("replay %s: %w", path, err)
 		}
 	}
 	return stats, nil
@@ -100,25 +112,67 @@ type dropper struct {
 	text  bytes.Buffer
 }
 
-// add takes one object; pretty-printed ones become one line.
-func (d *dropper) add(ctx context.Context, object []byte) error {
-	d.text.Write(bytes.Join(bytes.FieldsFunc(object, func(r rune) bool { return r == '\n' || r == '\r' }), []byte(" ")))
-	d.text.WriteByte('\n')
-	if d.rows++; d.rows < d.cfg.RowsPerFile {
-		return nil
+// cut drops the rows of one recording in small files. Pretty-printed rows become one line each. The last file is not
+// filled up from the next recording: nothing waits.
+func (d *dropper) cut(ctx context.Context, data []byte) error {
+	var w walker
+	err := w.objects(data, func() error {
+		object, err := w.json.ReadValue()
+		if err != nil {
+			return w.syntaxError(err)
+		}
+		d.text.Write(bytes.Map(oneLine, object))
+		d.text.WriteByte('\n')
+		if d.rows++; d.rows < d.cfg.RowsPerFile {
+			return nil
+		}
+		return d.flush(ctx)
+	})
+	if err != nil {
+		return err
 	}
 	return d.flush(ctx)
 }
 
-// flush drops the gathered rows as one file, when their time has come.
+// oneLine replaces what ends a line; inside strings JSON has none.
+func oneLine(r rune) rune {
+	if r == '\n' || r == '\r' {
+		return ' '
+	}
+	return r
+}
+
+// copy drops one recording as it is, good or bad.
+func (d *dropper) copy(ctx context.Context, extension string, data []byte) error {
+	var w walker
+	// A recording that is not JSON is dropped all the same, for what a reader makes of it; rows before the fault count.
+	if err := w.objects(data, func() error {
+		err := w.json.SkipValue()
+		if err == nil {
+			d.rows++
+		}
+		return err
+	}); err != nil {
+		d.cfg.Logger.Info("recording is not JSON throughout", "err", err)
+	}
+	d.text.Write(data)
+	return d.put(ctx, extension)
+}
+
+// flush drops the gathered rows, if any.
 func (d *dropper) flush(ctx context.Context) error {
 	if d.rows == 0 {
 		return nil
 	}
+	return d.put(ctx, ".jsonl")
+}
+
+// put drops the gathered text as one file, when its time has come.
+func (d *dropper) put(ctx context.Context, extension string) error {
 	if err := d.pace(ctx); err != nil {
 		return err
 	}
-	name := fmt.Sprintf("replay-%s-%08d.jsonl", d.run, d.stats.Files)
+	name := fmt.Sprintf("replay-%s-%08d%s", d.run, d.stats.Files, extension)
 	if err := drop(d.cfg.Into, name, d.text.Bytes()); err != nil {
 		return err
 	}
@@ -126,6 +180,9 @@ func (d *dropper) flush(ctx context.Context) error {
 	d.stats.Rows += int64(d.rows)
 	d.rows = 0
 	d.text.Reset()
+	if d.cfg.Progress != nil {
+		d.cfg.Progress(*d.stats)
+	}
 	return nil
 }
 

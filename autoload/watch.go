@@ -6,10 +6,26 @@ import (
 	"io/fs"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
 )
+
+// When a file counts as whole: unchanged for as long as what is known of its writer asks for.
+const (
+	// settleCreated is for a file whose creation was notified and no write since: it was renamed or linked into place.
+	settleCreated = 20 * time.Millisecond
+	// settleClosed is for a file that no process has open for writing. It may be opened again to append.
+	settleClosed = 100 * time.Millisecond
+	// settleWritten is for a file of whose writer nothing is known.
+	settleWritten = time.Second
+	// settleOpen is for a file that stays open for writing: a writer may pause, but not for ever.
+	settleOpen = time.Minute
+)
+
+// pollShare is the part of the time that listing may take when nothing happens: one in so many.
+const pollShare = 20
 
 // watcher signals that the directory may hold something new: by notifications where the system has them, and by a
 // timer always. Notifications only shorten the wait; the listing decides.
@@ -20,6 +36,7 @@ type watcher struct {
 	signal chan struct{}
 	cancel context.CancelFunc
 	done   sync.WaitGroup
+	cost   atomic.Int64 // nanoseconds that a listing takes
 
 	mu   sync.Mutex // guards seen; nothing slow happens under it
 	seen map[string]arrival
@@ -27,8 +44,9 @@ type watcher struct {
 
 // arrival is what notifications told of a file that has not been read yet.
 type arrival struct {
-	created time.Time
+	created time.Time // zero when only writes were seen
 	written bool
+	last    time.Time
 }
 
 func newWatcher(dir string, poll time.Duration, log *slog.Logger) *watcher {
@@ -36,7 +54,7 @@ func newWatcher(dir string, poll time.Duration, log *slog.Logger) *watcher {
 	w := &watcher{dir: dir, poll: poll, log: log, signal: make(chan struct{}, 1), cancel: cancel, seen: map[string]arrival{}}
 	notify, err := fsnotify.NewWatcher()
 	if err != nil {
-		log.Warn("no notifications of new files, polling instead", "dir", dir, "every", poll, "err", err)
+		w.without(err)
 		notify = nil
 	}
 	w.done.Add(1)
@@ -47,10 +65,14 @@ func newWatcher(dir string, poll time.Duration, log *slog.Logger) *watcher {
 	return w
 }
 
+func (w *watcher) without(err error) {
+	w.log.Warn("no notifications of new files, polling instead", "dir", w.dir, "every", w.poll, "err", err)
+}
+
 // run forwards notifications and ticks until ctx ends.
 func (w *watcher) run(ctx context.Context, notify *fsnotify.Watcher) {
-	ticker := time.NewTicker(w.poll)
-	defer ticker.Stop()
+	timer := time.NewTimer(w.poll)
+	defer timer.Stop()
 	var events chan fsnotify.Event
 	var errs chan error
 	watching := false
@@ -78,20 +100,26 @@ func (w *watcher) run(ctx context.Context, notify *fsnotify.Watcher) {
 				continue
 			}
 			w.log.Debug("notifications of new files", "dir", w.dir, "err", err)
-		case <-ticker.C:
+			w.distrust(time.Now()) // some were lost: a file may have been written without our knowing
+		case <-timer.C:
 			if notify != nil && !watching {
 				watching = w.add(notify)
 			}
+			w.distrust(time.Now().Add(-settleOpen))
+			timer.Reset(max(w.poll, pollShare*time.Duration(w.cost.Load())))
 		}
 		w.wake()
 	}
 }
 
+// pace has the timer take account of what a listing costs.
+func (w *watcher) pace(cost time.Duration) { w.cost.Store(int64(cost)) }
+
 // add begins to watch the directory; it may not be there yet.
 func (w *watcher) add(notify *fsnotify.Watcher) bool {
 	err := notify.Add(w.dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		w.log.Warn("no notifications of new files, polling instead", "dir", w.dir, "every", w.poll, "err", err)
+		w.without(err)
 		return true // said once
 	}
 	return err == nil
@@ -100,12 +128,13 @@ func (w *watcher) add(notify *fsnotify.Watcher) bool {
 func (w *watcher) note(e fsnotify.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	now := time.Now()
 	switch {
 	case e.Has(fsnotify.Create):
-		w.seen[e.Name] = arrival{created: time.Now()}
+		w.seen[e.Name] = arrival{created: now, last: now}
 	case e.Has(fsnotify.Write):
 		a := w.seen[e.Name]
-		a.written = true
+		a.written, a.last = true, now
 		w.seen[e.Name] = a
 	case e.Has(fsnotify.Remove | fsnotify.Rename):
 		delete(w.seen, e.Name)
@@ -122,7 +151,7 @@ func (w *watcher) wake() {
 // settled returns how long to wait until a file counts as whole; 0 when it does.
 func (w *watcher) settled(c candidate, now time.Time) time.Duration {
 	age := now.Sub(c.modified)
-	if age >= settleWritten || age < -settleWritten { // a clock ahead of ours says nothing
+	if age >= settleOpen {
 		return 0
 	}
 	w.mu.Lock()
@@ -131,7 +160,17 @@ func (w *watcher) settled(c candidate, now time.Time) time.Duration {
 	if ok && !a.written && !a.created.IsZero() {
 		return max(0, settleCreated-now.Sub(a.created))
 	}
-	return settleWritten - age
+	writers, known := writersOf(c.path)
+	switch {
+	case known && writers:
+		return settleWritten // then look again
+	case age < -settleWritten: // a clock ahead of ours: the age says nothing
+		return 0
+	case known:
+		return max(0, settleClosed-age)
+	default:
+		return max(0, settleWritten-age)
+	}
 }
 
 // forget drops what notifications told of a file that was read.
@@ -141,6 +180,18 @@ func (w *watcher) forget(path string) {
 	delete(w.seen, path)
 }
 
+// distrust drops what notifications told until a time.
+func (w *watcher) distrust(until time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for path, a := range w.seen {
+		if a.last.Before(until) {
+			delete(w.seen, path)
+		}
+	}
+}
+
+// close stops the signals and waits for the goroutine. It may be called more than once.
 func (w *watcher) close() {
 	w.cancel()
 	w.done.Wait()
