@@ -36,7 +36,10 @@ func TestAFlowWaitsForItsFirstFileAndThoseThatReadItWaitToo(t *testing.T) {
 	for table, reason := range map[string]string{
 		"bronze": "no file has arrived in landing yet", "silver": "the columns of live.bronze are not known yet", "counts": "the columns of live.silver are not known yet",
 	} {
-		waitFor(t, table, func() bool { s := l.status(table); return s.State == "waiting" && s.Reason == reason && s.LastError == "" })
+		waitFor(t, table, func() bool {
+			s := l.status(table)
+			return s.State == "waiting" && s.Reason == reason && s.LastError == ""
+		})
 	}
 	l.drop("landing", file{bad: true}) // seen, and nothing is known for it
 	waitFor(t, "the bad file is in the ledger", func() bool {
