@@ -68,8 +68,8 @@ type Remove struct {
 	DeletionTimestamp    int64             `json:"deletionTimestamp,omitempty"`
 	DataChange           bool              `json:"dataChange"`
 	ExtendedFileMetadata bool              `json:"extendedFileMetadata,omitempty"`
-	PartitionValues      map[string]string `json:"partitionValues,omitempty"`
-	Size                 int64             `json:"size,omitempty"`
+	PartitionValues      map[string]string `json:"partitionValues"`
+	Size                 int64             `json:"size"`
 }
 
 // Txn is the progress of one application, kept with the rows that it wrote.

@@ -30,6 +30,9 @@ func features(names []string) string {
 }
 
 func (m *Metadata) check() error {
+	if m.ID == "" {
+		return fmt.Errorf("%w: metaData without an id", ErrCorrupt)
+	}
 	if m.Format.Provider != "" && m.Format.Provider != "parquet" {
 		return fmt.Errorf("%w: data files in format %q", ErrUnsupported, m.Format.Provider)
 	}

@@ -88,7 +88,7 @@ func (r *Replay) check(version int64, actions []Action) ([]File, error) {
 	if want := r.now.Version + 1; version != want {
 		return nil, fmt.Errorf("%w: commit %d comes where %d is wanted", ErrCorrupt, version, want)
 	}
-	protocol := r.now.Protocol
+	protocol, described := r.now.Protocol, r.now.Metadata.ID != ""
 	var adds []File
 	for _, a := range actions {
 		switch {
@@ -101,6 +101,7 @@ func (r *Replay) check(version int64, actions []Action) ([]File, error) {
 			if err := a.Metadata.check(); err != nil {
 				return nil, err
 			}
+			described = true
 		case a.Add != nil:
 			rows, err := a.Add.rows()
 			if err != nil {
@@ -111,6 +112,9 @@ func (r *Replay) check(version int64, actions []Action) ([]File, error) {
 	}
 	if protocol.MinReaderVersion == 0 {
 		return nil, fmt.Errorf("%w: commit %d comes before any protocol action", ErrCorrupt, version)
+	}
+	if !described {
+		return nil, fmt.Errorf("%w: commit %d comes before any metaData action with an id", ErrCorrupt, version)
 	}
 	return adds, nil
 }
