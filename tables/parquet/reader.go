@@ -6,6 +6,7 @@ import (
 	"io"
 
 	pq "github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/format"
 
 	"smelt/tables/batch"
 )
@@ -49,9 +50,23 @@ func NewReader(in io.ReaderAt, size int64, schema batch.Schema) (r *Reader, err 
 		if err != nil {
 			return nil, err
 		}
+		if err := checkCodecs(file.Metadata(), leaf.ColumnIndex); err != nil {
+			return nil, fmt.Errorf("read column %q: %w", f.Name, err)
+		}
 		r.columns[i] = &columnReader{leaf: leaf.ColumnIndex, typ: f.Type, level: byte(leaf.MaxDefinitionLevel), unit: unit}
 	}
 	return r, nil
+}
+
+// checkCodecs refuses LZ4: parquet-go doubles its output buffer until the data fits, so that one damaged byte takes all memory
+// there is. No Delta writer that we know chooses it by itself.
+func checkCodecs(footer *format.FileMetaData, leaf int) error {
+	for i := range footer.RowGroups {
+		if c := footer.RowGroups[i].Columns[leaf].MetaData.Codec; c == format.Lz4Raw {
+			return fmt.Errorf("compression %v is not supported", c)
+		}
+	}
+	return nil
 }
 
 // Rows returns the number of rows that the footer claims.
