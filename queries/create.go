@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	"smelt/queries/ddl"
@@ -182,7 +183,8 @@ func (g *Graph) checkCycle(added map[string][]reference) error {
 	for name, reads := range added {
 		edges[strings.ToLower(name)] = reads
 	}
-	for name := range added {
+	// In order, so that the same script is refused with the same words.
+	for _, name := range slices.Sorted(maps.Keys(added)) {
 		if way := wayRound(strings.ToLower(name), edges); way != nil {
 			return fmt.Errorf("%w: %s", ErrCycle, strings.Join(way, " -> "))
 		}

@@ -128,11 +128,34 @@ func (l *lab) relation(q Query, name string) (tables.Relation, error) {
 	if r, ok := q.Tables[name]; ok {
 		return r, nil
 	}
-	t, err := l.store.Table(cutName(name))
+	database, table := cutName(name)
+	if v, err := l.store.View(database, table); err == nil {
+		return l.view(q, v)
+	}
+	t, err := l.store.Table(database, table)
 	if err != nil {
 		return nil, err
 	}
 	return t.Snapshot(), nil
+}
+
+// view runs the SELECT of an ordinary view.
+func (l *lab) view(q Query, v tables.View) (tables.Relation, error) {
+	r, err := l.query(context.Background(), Query{Database: q.Database, SQL: v.Query, Tables: q.Tables})
+	if err != nil {
+		return nil, err
+	}
+	var batches []*tables.Batch
+	for {
+		b, err := r.Next(context.Background())
+		if errors.Is(err, io.EOF) {
+			return tables.FromBatches(r.Schema(), batches...), nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		batches = append(batches, b)
+	}
 }
 
 func (l *lab) describe(_ context.Context, q Query) (schema tables.Schema, err error) {

@@ -113,7 +113,7 @@ func (g *Graph) members(script, database, base string) (members, plain []member,
 // plainStatement lets USE, CREATE DATABASE and CREATE TABLE pass; it returns the database of a USE. Everything else is
 // refused: a pipeline is loaded at each start, and an INSERT would run each time.
 func plainStatement(p ddl.Piece) (use string, err error) {
-	parsed, err := sqlparser.Parse(p.Text)
+	parsed, err := parseSQL(p.Text)
 	if err != nil {
 		return "", fmt.Errorf("line %d: %w", p.Line, err)
 	}
@@ -271,6 +271,6 @@ func (g *Graph) sameView(m member) bool {
 	if err != nil {
 		return false
 	}
-	parsed, err := sqlparser.Parse(v.Query)
+	parsed, err := parseSQL(v.Query)
 	return err == nil && sqlparser.String(parsed) == m.query
 }

@@ -1,6 +1,7 @@
 package queries
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -24,7 +25,7 @@ type shape struct {
 
 // shapeOf parses a SELECT whose STREAM sources are placeholders already.
 func shapeOf(query, database string) (*shape, error) {
-	parsed, err := sqlparser.Parse(query)
+	parsed, err := parseSQL(query)
 	if err != nil {
 		return nil, fmt.Errorf("parse SELECT: %w", err)
 	}
@@ -152,9 +153,18 @@ func aggregateIn(s *sqlparser.Select) string {
 	return found
 }
 
+// parseSQL parses a statement of plain SQL. The errors of the parser print a code of their own before the message.
+func parseSQL(text string) (sqlparser.Statement, error) {
+	parsed, err := sqlparser.Parse(text)
+	if err != nil {
+		return nil, errors.New(err.Error())
+	}
+	return parsed, nil
+}
+
 // viewOf returns the name and SELECT of a CREATE VIEW, ok false for another statement.
 func viewOf(statement, database string) (name reference, query string, ok bool) {
-	parsed, err := sqlparser.Parse(statement)
+	parsed, err := parseSQL(statement)
 	if err != nil {
 		return reference{}, "", false
 	}
