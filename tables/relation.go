@@ -18,6 +18,14 @@ type Counter interface {
 	Rows() int64
 }
 
+// Pruner is implemented by relations that can pass over rows which cannot matter, by the statistics of their files.
+type Pruner interface {
+	Relation
+	// Prune returns the relation without some or all of the rows that fail one of the conditions. Conditions on
+	// columns that do not exist, or with values of another kind, are passed over.
+	Prune(conditions []Condition) Relation
+}
+
 // Reader yields the batches of one scan. It is not safe for concurrent use.
 type Reader interface {
 	// Next returns the next batch, never an empty one, or io.EOF after the last.

@@ -18,6 +18,7 @@ type Snapshot struct {
 var (
 	_ Relation = (*Snapshot)(nil)
 	_ Counter  = (*Snapshot)(nil)
+	_ Pruner   = (*Snapshot)(nil)
 )
 
 // newSnapshot reads the definition anew only if it is another one than before, which may be nil.
@@ -67,3 +68,6 @@ func (s *Snapshot) Modified() time.Time { return s.time }
 func (s *Snapshot) Scan(ctx context.Context, columns []string) (Reader, error) {
 	return scanFiles(ctx, s.table, s.def.Schema, columns, s.state.Files)
 }
+
+// Prune implements Pruner.
+func (s *Snapshot) Prune([]Condition) Relation { return s }

@@ -1,0 +1,24 @@
+package batch
+
+// Op is what a Condition asks of a column.
+type Op uint8
+
+const (
+	In           Op = iota + 1 // equal to one of the values
+	Less                       // below the value
+	LessEqual                  // not above the value
+	Greater                    // above the value
+	GreaterEqual               // not below the value
+	IsNull                     // null; no value
+	NotNull                    // not null; no value
+)
+
+// Condition is one thing that a row must satisfy to matter to a reader. Null satisfies IsNull only. It is advice: a scan
+// may leave out rows that do not satisfy it, and may as well yield them.
+type Condition struct {
+	Column string
+	Op     Op
+	// Values has, of the column's own kind and with no null, one value for a comparison and one or more for In. Strings
+	// compare byte by byte, floats as numbers, NaN satisfies nothing.
+	Values Column
+}
