@@ -1,6 +1,10 @@
 package tables
 
-import "context"
+import (
+	"context"
+
+	"smelt/tables/filter"
+)
 
 // Relation is anything that can be scanned as rows: a snapshot of a table, the rows that a range of commits added, a
 // batch in memory, a table of the system's own state. Implementations are safe for concurrent scans.
@@ -23,7 +27,7 @@ type Pruner interface {
 	Relation
 	// Prune returns the relation without some or all of the rows that fail one of the conditions. Conditions on
 	// columns that do not exist, or with values of another kind, are passed over.
-	Prune(conditions []Condition) Relation
+	Prune(conditions []filter.Condition) Relation
 }
 
 // Reader yields the batches of one scan. It is not safe for concurrent use.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"smelt/tables/delta"
+	"smelt/tables/filter"
 )
 
 // Snapshot is a table at one version. It implements Relation and Counter and never changes.
@@ -70,4 +71,4 @@ func (s *Snapshot) Scan(ctx context.Context, columns []string) (Reader, error) {
 }
 
 // Prune implements Pruner.
-func (s *Snapshot) Prune([]Condition) Relation { return s }
+func (s *Snapshot) Prune([]filter.Condition) Relation { return s }

@@ -26,8 +26,6 @@ type (
 	Kind = batch.Kind
 	// Int128 is the unscaled value of a decimal.
 	Int128 = batch.Int128
-	// Condition is advice for a scan: rows that do not satisfy it may be left out.
-	Condition = batch.Condition
 )
 
 // The kinds of columns; package batch says what each holds.

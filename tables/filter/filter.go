@@ -1,4 +1,8 @@
-package batch
+// Package filter says which rows of a relation matter to whoever reads it, so that files, row groups and pages without
+// any need not be read.
+package filter
+
+import "smelt/tables/batch"
 
 // Op is what a Condition asks of a column.
 type Op uint8
@@ -20,5 +24,5 @@ type Condition struct {
 	Op     Op
 	// Values has, of the column's own kind and with no null, one value for a comparison and one or more for In. Strings
 	// compare byte by byte, floats as numbers, NaN satisfies nothing.
-	Values Column
+	Values batch.Column
 }
