@@ -8,6 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"smelt/tables/vfs"
+	"smelt/tables/vfs/killfs"
 )
 
 // DefaultListen is the address of the MySQL listener when a command names none: loopback, beside MySQL's own 3306.
@@ -75,6 +78,14 @@ func loopback(addr string) bool {
 	}
 	ip := net.ParseIP(host)
 	return ip != nil && ip.IsLoopback()
+}
+
+// files is where tables and ledgers are kept. Crash tests have the environment name a point at which the process is to end.
+func (c Config) files() (vfs.FS, error) {
+	if at := os.Getenv(killfs.Variable); at != "" {
+		return killfs.New(vfs.OS(), at)
+	}
+	return vfs.OS(), nil
 }
 
 // absolute makes the configured paths independent of the working directory.

@@ -58,12 +58,15 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 }
 
 func (e *Engine) open(ctx context.Context) error {
-	var err error
-	if e.store, err = tables.Open(e.cfg.DataDir, tables.Options{Logger: e.log}); err != nil {
+	files, err := e.cfg.files()
+	if err != nil {
+		return err
+	}
+	if e.store, err = tables.Open(e.cfg.DataDir, tables.Options{FS: files, Logger: e.log}); err != nil {
 		return err
 	}
 	e.models = models.Open(models.Config{Library: e.cfg.OnnxLibrary, Logger: e.log})
-	e.feeds = newFeeds(e.cfg, e.log)
+	e.feeds = newFeeds(e.cfg, files, e.log)
 	if err := e.compose(); err != nil {
 		return err
 	}

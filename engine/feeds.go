@@ -13,12 +13,14 @@ import (
 	"smelt/autoload"
 	"smelt/queries"
 	"smelt/queries/ddl"
+	"smelt/tables/vfs"
 )
 
 // feeds opens watched directories for flows and remembers them, so that smelt.files can list their ledgers.
 type feeds struct {
 	watch   string
 	allowed []string // directories that read_files may name, symlinks resolved
+	files   vfs.FS   // of the ledgers
 	log     *slog.Logger
 
 	mu      sync.Mutex
@@ -32,8 +34,8 @@ type feed struct {
 	stateDir string
 }
 
-func newFeeds(cfg Config, log *slog.Logger) *feeds {
-	f := &feeds{watch: cfg.Watch, log: log, running: map[*feed]struct{}{}}
+func newFeeds(cfg Config, files vfs.FS, log *slog.Logger) *feeds {
+	f := &feeds{watch: cfg.Watch, files: files, log: log, running: map[*feed]struct{}{}}
 	dirs := append([]string{}, cfg.AllowPaths...)
 	if cfg.Watch != "" {
 		dirs = append(dirs, cfg.Watch)
@@ -85,7 +87,7 @@ func (f *feeds) open(ctx context.Context, files ddl.Files, base, stateDir string
 	if !f.permits(dir) {
 		return nil, fmt.Errorf("watch directory %q: it is under none of --watch, the pipelines' directories and --allow-path", dir)
 	}
-	loader, err := autoload.Open(ctx, autoload.Config{Dir: dir, Options: options, StateDir: stateDir, Committed: committed, Logger: f.log})
+	loader, err := autoload.Open(ctx, autoload.Config{Dir: dir, Options: options, StateDir: stateDir, FS: f.files, Committed: committed, Logger: f.log})
 	if err != nil {
 		return nil, err
 	}
