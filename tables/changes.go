@@ -3,7 +3,6 @@ package tables
 import (
 	"context"
 	"fmt"
-	"sort"
 
 	"smelt/tables/delta"
 )
@@ -28,8 +27,13 @@ var (
 
 // Changes returns the rows added by the commits after from: at least those of one commit, then as many commits as fit
 // maxRows rows (0 for no limit). From -1 means from the beginning of the table's present id: a commit with NewID
-// starts over. Commits without rows are passed over for free.
-func (t *Table) Changes(_ context.Context, from, maxRows int64) (*Changes, error) {
+// starts over. Commits without rows are passed over for free. Where the log was cleaned up behind from, the changes are
+// said to be rewritten.
+func (t *Table) Changes(ctx context.Context, from, maxRows int64) (*Changes, error) {
+	born := t.Snapshot().state.Born
+	if _, err := t.reach(ctx, max(from+1, born)); err != nil {
+		return nil, fmt.Errorf("read changes of %s.%s: %w", t.db, t.name, err)
+	}
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	if t.dropped {
@@ -39,21 +43,25 @@ func (t *Table) Changes(_ context.Context, from, maxRows int64) (*Changes, error
 	if from > newest {
 		return nil, fmt.Errorf("read changes of %s.%s after version %d: the newest is %d", t.db, t.name, from, newest)
 	}
-	born := t.current.state.Born
+	born = t.current.state.Born
 	c := &Changes{From: from, To: from, table: t, id: t.current.ID(), schema: t.current.Schema()}
 	first := max(from+1, born)
-	start := sort.Search(len(t.adds), func(i int) bool { return t.adds[i].version >= first })
-	for _, a := range t.adds[start:] {
-		if maxRows > 0 && c.RowCount > 0 && c.RowCount+a.rows > maxRows {
+	if first < t.first {
+		// The log no longer tells what came in and what went out: to a stream that is as if rows had been changed.
+		c.Rewritten, c.RewriteVersion = true, t.first-1
+		first = t.first
+	}
+	for _, e := range t.commits[min(first-t.first, int64(len(t.commits))):] {
+		if maxRows > 0 && c.RowCount > 0 && c.RowCount+e.rows > maxRows {
 			break
 		}
 		// The commit that gave the table its id removes the rows of the time before, which this stream never saw.
-		if a.rewrote && !a.reset && !c.Rewritten {
-			c.Rewritten, c.RewriteVersion = true, a.version
+		if e.rewrote && e.info.Version != born && !c.Rewritten {
+			c.Rewritten, c.RewriteVersion = true, e.info.Version
 		}
-		c.files = append(c.files, a.files...)
-		c.RowCount += a.rows
-		c.To = a.version
+		c.files = append(c.files, e.files...)
+		c.RowCount += e.rows
+		c.To = e.info.Version
 	}
 	return c, nil
 }

@@ -39,9 +39,36 @@ type Commit struct {
 	Prepare func(ctx context.Context) error
 }
 
+// change is a commit on its way: the rows are in files, and the files that go are known.
+type change struct {
+	Commit
+	metadata   *delta.Metadata // nil keeps it
+	adds       []delta.Add
+	removes    []delta.File
+	restored   []delta.Add // files of an older version, which are there already
+	rearranged bool        // the rows stay what they are: streams pass over the files
+}
+
 // Commit writes the rows, makes them durable and publishes them as one version. When it returns an error, the table is
 // as it was, or the commit stands whole: Snapshot tells. Rows is not closed.
 func (t *Table) Commit(ctx context.Context, c Commit) (version int64, err error) {
+	return t.change(ctx, func(now *Snapshot) (change, error) {
+		metadata, schema, err := t.definition(c, now)
+		if err != nil {
+			return change{}, err
+		}
+		ch := change{Commit: c, metadata: metadata}
+		if c.Overwrite {
+			ch.removes = now.state.Files
+		}
+		ch.adds, err = t.writeRows(ctx, c.Rows, schema, now)
+		return ch, err
+	})
+}
+
+// change runs one commit: prepare writes its data files, with the table as it stands; they are removed again if the
+// commit does not come about.
+func (t *Table) change(ctx context.Context, prepare func(now *Snapshot) (change, error)) (version int64, err error) {
 	t.commitMu.Lock()
 	defer t.commitMu.Unlock()
 	if t.dropped {
@@ -51,35 +78,42 @@ func (t *Table) Commit(ctx context.Context, c Commit) (version int64, err error)
 		return 0, fmt.Errorf("commit to %s.%s: %w", t.db, t.name, err)
 	}
 	defer t.store.writers.Done()
-	metadata, schema, err := t.definition(c)
-	if err != nil {
-		return 0, fmt.Errorf("commit to %s.%s: %w", t.db, t.name, err)
+	if t.external {
+		if err := t.refresh(); err != nil {
+			return 0, fmt.Errorf("commit to %s.%s: %w", t.db, t.name, err)
+		}
 	}
-	adds, err := t.writeRows(ctx, c.Rows, schema)
+	c, err := prepare(t.Snapshot())
 	if err == nil && c.Prepare != nil {
 		err = c.Prepare(ctx)
 	}
 	if err == nil {
 		err = ctx.Err()
 	}
+	if errors.Is(err, errNothing) {
+		return t.Snapshot().Version(), nil
+	}
 	if err != nil {
 		// Nothing refers to these files, and nothing ever will: their names are random.
-		return 0, errors.Join(fmt.Errorf("commit to %s.%s: %w", t.db, t.name, err), t.discard(adds))
+		return 0, errors.Join(fmt.Errorf("commit to %s.%s: %w", t.db, t.name, err), t.discard(c.adds))
 	}
-	version, err = t.publish(c, metadata, adds)
+	version, err = t.publish(c)
 	if errors.Is(err, delta.ErrUncertain) {
 		// The files of the commit stay: it may name them. What the log holds now is what readers shall see.
 		return 0, errors.Join(fmt.Errorf("commit to %s.%s: %w", t.db, t.name, err), t.refresh())
 	}
 	if err != nil {
-		return 0, errors.Join(fmt.Errorf("commit to %s.%s: %w", t.db, t.name, err), t.discard(adds))
+		return 0, errors.Join(fmt.Errorf("commit to %s.%s: %w", t.db, t.name, err), t.discard(c.adds))
 	}
+	t.tend()
 	return version, nil
 }
 
+// errNothing ends a change that has nothing to do.
+var errNothing = errors.New("nothing to do")
+
 // definition returns the metadata action of the commit, nil when it does not change, and the schema of its rows.
-func (t *Table) definition(c Commit) (*delta.Metadata, Schema, error) {
-	now := t.Snapshot()
+func (t *Table) definition(c Commit, now *Snapshot) (*delta.Metadata, Schema, error) {
 	if err := now.state.Metadata.CheckWrite(c.Rows != nil, c.Overwrite); err != nil {
 		return nil, nil, err
 	}
@@ -91,20 +125,30 @@ func (t *Table) definition(c Commit) (*delta.Metadata, Schema, error) {
 			return nil, nil, err
 		}
 	}
-	id := now.ID()
-	if c.NewID {
-		id = uuid.NewString()
-	}
-	metadata, err := encodeDefinition(*c.Define, id, now.state.Metadata.CreatedTime, t.name)
+	metadata, err := t.redefined(*c.Define, now, c.NewID)
 	return metadata, c.Define.Schema, err
 }
 
+// redefined returns the metadata of a new definition of the table. What files are parted by stays.
+func (t *Table) redefined(def Definition, now *Snapshot, newID bool) (*delta.Metadata, error) {
+	id, born := now.ID(), int64(0)
+	if newID {
+		id, born = uuid.NewString(), now.Version()+1
+	}
+	def.Partitions = now.def.Partitions
+	metadata, err := encodeDefinition(def, id, now.state.Metadata.CreatedTime, t.name)
+	if err == nil {
+		metadata.BeBorn(born, &now.state.Metadata)
+	}
+	return metadata, err
+}
+
 // publish links the commit file; behind another writer it reads that one's commits and tries the next version.
-func (t *Table) publish(c Commit, metadata *delta.Metadata, adds []delta.Add) (int64, error) {
+func (t *Table) publish(c change) (int64, error) {
 	for range maxConflicts {
 		base := t.Snapshot()
 		version := base.Version() + 1
-		actions := t.actions(c, base, metadata, adds)
+		actions := t.actions(c)
 		err := t.log.Commit(version, actions)
 		if err == nil {
 			if err := t.advance(version, actions); err != nil {
@@ -118,7 +162,7 @@ func (t *Table) publish(c Commit, metadata *delta.Metadata, adds []delta.Add) (i
 		if err := t.refresh(); err != nil {
 			return 0, fmt.Errorf("read the commit of another writer: %w", err)
 		}
-		if metadata != nil || c.Overwrite || outdated(c.Txns, base, t.Snapshot()) {
+		if now := t.Snapshot(); c.metadata != nil || c.Overwrite || outdated(c.Txns, base, now) || !live(c.removes, now) {
 			return 0, err
 		}
 	}
@@ -141,87 +185,75 @@ func outdated(txns map[string]int64, before, now *Snapshot) bool {
 	return false
 }
 
-func (t *Table) actions(c Commit, base *Snapshot, metadata *delta.Metadata, adds []delta.Add) []delta.Action {
+// live reports whether all the files still belong to the table.
+func live(files []delta.File, now *Snapshot) bool {
+	if len(files) == 0 {
+		return true
+	}
+	there := make(map[string]bool, len(now.state.Files))
+	for _, f := range now.state.Files {
+		there[f.Path] = true
+	}
+	return !slices.ContainsFunc(files, func(f delta.File) bool { return !there[f.Path] })
+}
+
+func (t *Table) actions(c change) []delta.Action {
 	now := time.Now().UnixMilli()
 	info := &delta.CommitInfo{Timestamp: now, Operation: c.Operation, OperationParameters: maps.Clone(c.Parameters), OperationMetrics: maps.Clone(c.Metrics),
-		IsBlindAppend: !c.Overwrite, EngineInfo: engineInfo}
+		IsBlindAppend: len(c.removes) == 0 && !c.Overwrite && c.metadata == nil, EngineInfo: engineInfo}
 	if info.OperationParameters == nil {
 		info.OperationParameters = map[string]string{}
 	}
 	actions := []delta.Action{{CommitInfo: info}}
-	if metadata != nil {
-		actions = append(actions, delta.Action{Metadata: metadata})
+	if c.metadata != nil {
+		actions = append(actions, delta.Action{Metadata: c.metadata})
 	}
 	for _, app := range slices.Sorted(maps.Keys(c.Txns)) {
 		actions = append(actions, delta.Action{Txn: &delta.Txn{AppID: app, Version: c.Txns[app], LastUpdated: now}})
 	}
-	if c.Overwrite {
-		for _, f := range base.state.Files {
-			actions = append(actions, delta.Action{Remove: &delta.Remove{Path: f.Path, DeletionTimestamp: now, DataChange: true, ExtendedFileMetadata: true,
-				PartitionValues: map[string]string{}, Size: f.Size}})
-		}
+	for _, f := range c.removes {
+		actions = append(actions, delta.Action{Remove: &delta.Remove{Path: f.Path, DeletionTimestamp: now, DataChange: !c.rearranged, ExtendedFileMetadata: true,
+			PartitionValues: f.PartitionValues, Size: f.Size}})
 	}
-	for i := range adds {
-		actions = append(actions, delta.Action{Add: &adds[i]})
+	for _, add := range slices.Concat(c.restored, c.adds) {
+		add.DataChange = !c.rearranged
+		actions = append(actions, delta.Action{Add: &add})
 	}
 	return actions
 }
 
 // writeRows writes the rows to data files and makes them and their names durable.
-func (t *Table) writeRows(ctx context.Context, rows Reader, schema Schema) (adds []delta.Add, err error) {
+func (t *Table) writeRows(ctx context.Context, rows Reader, schema Schema, now *Snapshot) (adds []delta.Add, err error) {
 	if rows == nil {
 		return nil, nil
 	}
-	var file *dataFile
-	defer func() {
-		if file != nil {
-			err = errors.Join(err, file.abandon())
-		}
-	}()
+	w := &rowWriter{table: t, schema: schema, now: now, open: map[string]*dataFile{}}
+	defer func() { err = errors.Join(err, w.abandon()) }()
 	for {
 		b, err := rows.Next(ctx)
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
-			return adds, err
-		}
-		if file == nil {
-			if file, err = t.newDataFile(schema); err != nil {
-				return adds, err
-			}
+			return w.adds, err
 		}
 		fitted, err := fit(b, schema)
 		if err != nil {
-			return adds, err
+			return w.adds, err
 		}
-		if err := file.writer.Write(fitted); err != nil {
-			return adds, fmt.Errorf("write %s: %w", file.name, err)
-		}
-		file.rows += int64(b.Len)
-		if file.full() {
-			add, err := file.finish()
-			file = nil
-			if err != nil {
-				return adds, err
-			}
-			adds = append(adds, add)
+		if err := w.write(fitted); err != nil {
+			return w.adds, err
 		}
 	}
-	if file != nil {
-		add, err := file.finish()
-		file = nil
-		if err != nil {
-			return adds, err
-		}
-		adds = append(adds, add)
+	if err := w.finish(); err != nil {
+		return w.adds, err
 	}
-	if len(adds) > 0 {
+	if len(w.adds) > 0 {
 		if err := t.store.fs.SyncDir(t.dir); err != nil {
-			return adds, fmt.Errorf("sync table directory: %w", err)
+			return w.adds, fmt.Errorf("sync table directory: %w", err)
 		}
 	}
-	return adds, nil
+	return w.adds, nil
 }
 
 // discard removes data files that no commit refers to.

@@ -27,16 +27,18 @@ type dataFile struct {
 	out    vfs.File
 	writer *parquet.Writer
 	rows   int64
+
+	partition map[string]string // what all rows have in the columns that part them
 }
 
 // newDataFile begins a data file under a random name.
-func (t *Table) newDataFile(schema Schema) (*dataFile, error) {
+func (t *Table) newDataFile(schema Schema, now *Snapshot) (*dataFile, error) {
 	name := fmt.Sprintf("part-00000-%s-c000.zstd.parquet", uuid.NewString())
 	out, err := t.store.fs.Create(filepath.Join(t.dir, name))
 	if err != nil {
 		return nil, fmt.Errorf("create data file: %w", err)
 	}
-	d := &dataFile{table: t, name: name, out: out}
+	d := &dataFile{table: t, name: name, out: out, partition: map[string]string{}}
 	if d.writer, err = parquet.NewWriter(out, schema); err != nil {
 		return nil, errors.Join(fmt.Errorf("write %s: %w", name, err), d.abandon())
 	}
@@ -66,8 +68,11 @@ func (d *dataFile) finish() (delta.Add, error) {
 	if err := d.out.Close(); err != nil {
 		return delta.Add{}, errors.Join(fmt.Errorf("close %s: %w", d.name, err), d.table.store.fs.Remove(d.path()))
 	}
-	return delta.Add{Path: url.PathEscape(d.name), PartitionValues: map[string]string{}, Size: size, ModificationTime: time.Now().UnixMilli(), DataChange: true, Stats: stats}, nil
+	return delta.Add{Path: url.PathEscape(d.name), PartitionValues: d.partition, Size: size, ModificationTime: time.Now().UnixMilli(), DataChange: true, Stats: stats}, nil
 }
+
+// pathOf returns where a data file of the log lies.
+func (t *Table) pathOf(f delta.File) string { return filepath.Join(t.dir, localName(f.Path)) }
 
 func (d *dataFile) path() string { return filepath.Join(d.table.dir, d.name) }
 

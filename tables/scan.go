@@ -11,7 +11,6 @@ import (
 
 	"smelt/tables/delta"
 	"smelt/tables/parquet"
-	"smelt/tables/vfs"
 )
 
 // aheadBatches is how many decoded batches may wait for the consumer of one scan: decoding goes on while the consumer
@@ -35,7 +34,7 @@ func scanFiles(ctx context.Context, t *Table, schema Schema, columns []string, f
 		defer close(r.out)
 		defer func() { r.stopped = ctx.Err() }()
 		for _, f := range files {
-			if err := readFile(ctx, t.store.fs, t.dir, f, chosen, r.out); err != nil {
+			if err := readFile(ctx, t, f, chosen, r.out); err != nil {
 				send(ctx, r.out, decoded{err: fmt.Errorf("scan %s.%s: file %s: %w", t.db, t.name, f.Path, err)})
 				return
 			}
@@ -96,11 +95,13 @@ func send(ctx context.Context, out chan<- decoded, d decoded) bool {
 }
 
 // readFile decodes one data file and checks it against what the log says of it.
-func readFile(ctx context.Context, fsys vfs.FS, dir string, add delta.File, schema Schema, out chan<- decoded) error {
+func readFile(ctx context.Context, t *Table, add delta.File, whole Schema, out chan<- decoded) error {
 	want := add.Rows
+	schema := stored(whole, t.Snapshot().def.Partitions)
 	if len(schema) == 0 {
-		return sendEmpty(ctx, want, out)
+		return sendEmpty(ctx, want, whole, add.PartitionValues, out)
 	}
+	fsys, dir := t.store.fs, t.dir
 	name, err := url.PathUnescape(add.Path)
 	if err != nil {
 		return fmt.Errorf("decode path: %w", err)
@@ -138,6 +139,9 @@ func readFile(ctx context.Context, fsys vfs.FS, dir string, add delta.File, sche
 			return err
 		}
 		got += int64(b.Len)
+		if b, err = parted(b, whole, add.PartitionValues); err != nil {
+			return err
+		}
 		if !send(ctx, out, decoded{batch: b}) {
 			return ctx.Err()
 		}
@@ -149,11 +153,15 @@ func readFile(ctx context.Context, fsys vfs.FS, dir string, add delta.File, sche
 }
 
 // sendEmpty yields rows without columns: a COUNT(*) needs no file.
-func sendEmpty(ctx context.Context, rows int64, out chan<- decoded) error {
+func sendEmpty(ctx context.Context, rows int64, schema Schema, values map[string]string, out chan<- decoded) error {
 	const most = 1 << 16
 	for rows > 0 {
 		n := min(rows, most)
-		if !send(ctx, out, decoded{batch: &Batch{Schema: Schema{}, Len: int(n)}}) {
+		b, err := parted(&Batch{Schema: Schema{}, Len: int(n)}, schema, values)
+		if err != nil {
+			return err
+		}
+		if !send(ctx, out, decoded{batch: b}) {
 			return ctx.Err()
 		}
 		rows -= n

@@ -34,7 +34,7 @@ func newSnapshot(t *Table, state *delta.State, at time.Time, before *Snapshot) (
 		}
 		s.def.Schema = schema
 	}
-	s.def.Comment, s.def.Properties = state.Metadata.Description, state.Metadata.Configuration
+	s.def.Comment, s.def.Properties, s.def.Partitions = state.Metadata.Description, state.Metadata.Configuration, state.Metadata.PartitionColumns
 	return s, nil
 }
 

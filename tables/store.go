@@ -415,8 +415,8 @@ var errNoTable = errors.New("no Delta table")
 
 func openTable(s *Store, db, name, path string) (*Table, error) {
 	t := newTable(s, db, name, path)
-	versions, err := t.log.Versions()
-	if errors.Is(err, fs.ErrNotExist) || (err == nil && len(versions) == 0) {
+	listing, err := t.log.List()
+	if errors.Is(err, fs.ErrNotExist) || (err == nil && listing.Newest() < 0) {
 		return nil, errNoTable
 	}
 	if err != nil {
@@ -425,5 +425,5 @@ func openTable(s *Store, db, name, path string) (*Table, error) {
 	if err := t.log.Sweep(); err != nil {
 		return nil, err
 	}
-	return t, t.follow(versions)
+	return t, t.load(listing)
 }

@@ -52,7 +52,8 @@ type Format struct {
 	Options  map[string]string `json:"options"`
 }
 
-// Add says that a data file belongs to the table from this version on. Stats is JSON text, "" when there is none.
+// Add says that a data file belongs to the table from this version on. Stats is JSON text, "" when there is none. A
+// partition value of "" is null, as the protocol has it.
 type Add struct {
 	Path             string            `json:"path"`
 	PartitionValues  map[string]string `json:"partitionValues"`
@@ -60,6 +61,7 @@ type Add struct {
 	ModificationTime int64             `json:"modificationTime"`
 	DataChange       bool              `json:"dataChange"`
 	Stats            string            `json:"stats,omitempty"`
+	Tags             map[string]string `json:"tags,omitempty"`
 }
 
 // Remove says that a data file no longer belongs to the table.

@@ -45,12 +45,12 @@ func put(t *testing.T, f vfs.FS, name, content string) {
 }
 
 func replayAll(l *Log) (*State, error) {
-	versions, err := l.Versions()
+	listing, err := l.List()
 	if err != nil {
 		return nil, err
 	}
 	r := NewReplay()
-	for _, v := range versions {
+	for _, v := range listing.Versions {
 		actions, err := l.Read(v)
 		if err != nil {
 			return nil, err
@@ -99,7 +99,7 @@ func describe(s *State) string {
 	}
 	apps := make([]string, 0, len(s.txns))
 	for app, v := range s.txns {
-		apps = append(apps, fmt.Sprintf("txn %s = %d\n", app, v))
+		apps = append(apps, fmt.Sprintf("txn %s = %d\n", app, v.Version))
 	}
 	slices.Sort(apps)
 	out.WriteString(strings.Join(apps, ""))
@@ -152,7 +152,7 @@ func TestStatesNeverChange(t *testing.T) {
 		rows int
 	}
 	var live []file
-	txns := map[string]int64{}
+	txns := map[string]Txn{}
 	var states []*State
 	var wanted []string
 	for v := int64(1); v < 200; v++ {
@@ -176,7 +176,7 @@ func TestStatesNeverChange(t *testing.T) {
 		}
 		if r.IntN(2) == 0 {
 			app := fmt.Sprintf("app%d", r.IntN(3))
-			txns[app] = v
+			txns[app] = Txn{AppID: app, Version: v}
 			actions = append(actions, Action{Txn: &Txn{AppID: app, Version: v}})
 		}
 		_, err := replay.Apply(v, actions)
@@ -211,7 +211,7 @@ func TestAFaultyCommitLeavesTheReplayWhereItWas(t *testing.T) {
 	for _, actions := range [][]Action{
 		{add("b", 2), {Protocol: &Protocol{MinReaderVersion: 3, MinWriterVersion: 7, ReaderFeatures: []string{"deletionVectors"}}}},
 		{{Remove: &Remove{Path: "a"}}, {Add: &Add{Path: "b", Stats: "{"}}},
-		{{Txn: &Txn{AppID: "x", Version: 1}}, {Metadata: &Metadata{ID: "m", PartitionColumns: []string{"day"}}}},
+		{{Txn: &Txn{AppID: "x", Version: 1}}, {Metadata: &Metadata{ID: "m", Format: Format{Provider: "orc"}}}},
 	} {
 		_, err := r.Apply(1, actions)
 		require.Error(t, err)
@@ -240,9 +240,9 @@ func TestOneOfTwoWritersGetsAVersion(t *testing.T) {
 		require.NoError(t, one, "one of them must win")
 		require.ErrorIs(t, other, ErrConflict, "and one must lose")
 	}
-	versions, err := a.Versions()
+	listing, err := a.List()
 	require.NoError(t, err)
-	require.Len(t, versions, 51)
+	require.Len(t, listing.Versions, 51)
 	entries, err := os.ReadDir(filepath.Join(dir, LogDir))
 	require.NoError(t, err)
 	require.Len(t, entries, 51, "no temporary file stays")

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"regexp"
-	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -28,11 +26,6 @@ var ErrUncertain = errors.New("the outcome of the commit is unknown")
 
 // LogDir is the name of the log directory inside a table.
 const LogDir = "_delta_log"
-
-var (
-	commitName     = regexp.MustCompile(`^(\d{20})\.json$`)
-	checkpointName = regexp.MustCompile(`^(\d{20})\.checkpoint\..*parquet$`)
-)
 
 // Log is the transaction log of the table in a directory.
 type Log struct {
@@ -61,40 +54,6 @@ func (l *Log) Create() error {
 
 func (l *Log) path(version int64) string {
 	return filepath.Join(l.dir, fmt.Sprintf("%020d.json", version))
-}
-
-// Versions lists the commits present, in order. A gap is ErrCorrupt, a log that does not begin at 0 too, unless it has a
-// checkpoint: then it is ErrUnsupported, because checkpoints are not read.
-func (l *Log) Versions() ([]int64, error) {
-	entries, err := l.fs.List(l.dir)
-	if err != nil {
-		return nil, fmt.Errorf("list log: %w", err)
-	}
-	var versions []int64
-	checkpoint := ""
-	for _, e := range entries {
-		if checkpointName.MatchString(e.Name) {
-			checkpoint = e.Name
-		}
-		m := commitName.FindStringSubmatch(e.Name)
-		if m == nil {
-			continue
-		}
-		v, err := strconv.ParseInt(m[1], 10, 64)
-		if err != nil {
-			return nil, fmt.Errorf("read commit name %q: %w", e.Name, err)
-		}
-		versions = append(versions, v)
-	}
-	if checkpoint != "" && (len(versions) == 0 || versions[0] != 0) {
-		return nil, fmt.Errorf("%w: %s: early commits are missing, the table can be read from %s only, and checkpoints are not read", ErrUnsupported, l.dir, checkpoint)
-	}
-	for want, v := range versions {
-		if v != int64(want) {
-			return nil, fmt.Errorf("%w: %s: commit %d is missing", ErrCorrupt, l.dir, want)
-		}
-	}
-	return versions, nil
 }
 
 // Read returns the actions of one commit. A zero-length or torn file is ErrCorrupt and named, never read as empty.

@@ -36,9 +36,6 @@ func (m *Metadata) check() error {
 	if m.Format.Provider != "" && m.Format.Provider != "parquet" {
 		return fmt.Errorf("%w: data files in format %q", ErrUnsupported, m.Format.Provider)
 	}
-	if len(m.PartitionColumns) > 0 {
-		return fmt.Errorf("%w: partitioned by %s", ErrUnsupported, strings.Join(m.PartitionColumns, ", "))
-	}
 	if mode := m.Configuration["delta.columnMapping.mode"]; mode != "" && mode != "none" {
 		return fmt.Errorf("%w: column mapping mode %q", ErrUnsupported, mode)
 	}

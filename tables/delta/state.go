@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 )
 
-// File is a live data file, the version that added it and its number of rows.
+// File is a live data file, the version that added it and its number of rows. Of a file that a checkpoint names, the
+// version is that of the checkpoint.
 type File struct {
 	Add
 	Version int64
@@ -23,27 +25,28 @@ type State struct {
 	Files    []File // live files, oldest first
 	Rows     int64  // of all live files
 	Bytes    int64  // of all live files
-	txns     map[string]int64
+	txns     map[string]Txn
 }
 
 // Txn returns the progress of an application.
 func (s *State) Txn(appID string) (version int64, ok bool) {
-	version, ok = s.txns[appID]
-	return version, ok
+	t, ok := s.txns[appID]
+	return t.Version, ok
 }
 
 // Replay follows a log commit by commit. Applying a commit costs what it says and not what the table holds, so that a
 // long log opens quickly. It is not safe for concurrent use; the States that it returns are.
 type Replay struct {
 	now    State
-	live   map[string]int // path -> place in now.Files
-	gone   []int          // places in now.Files that were removed since the last State
-	shared bool           // txns is in use by a State that was returned
+	live   map[string]int    // path -> place in now.Files
+	gone   []int             // places in now.Files that were removed since the last State
+	shared bool              // txns is in use by a State that was returned
+	tombs  map[string]Remove // files that are no longer live, until they expire
 }
 
 // NewReplay returns the replay of an empty log.
 func NewReplay() *Replay {
-	return &Replay{now: State{Version: -1, txns: map[string]int64{}}, live: map[string]int{}}
+	return &Replay{now: State{Version: -1, txns: map[string]Txn{}}, live: map[string]int{}, tombs: map[string]Remove{}}
 }
 
 // Apply takes one commit and returns the files that it adds. A protocol that this package does not speak is ErrUnsupported and names what is missing; after
@@ -68,11 +71,13 @@ func (r *Replay) Apply(version int64, actions []Action) ([]File, error) {
 			if r.shared {
 				r.now.txns, r.shared = maps.Clone(r.now.txns), false
 			}
-			r.now.txns[a.Txn.AppID] = a.Txn.Version
+			r.now.txns[a.Txn.AppID] = *a.Txn
 		case a.Remove != nil:
 			r.remove(a.Remove.Path)
+			r.tombs[a.Remove.Path] = *a.Remove
 		case a.Add != nil:
 			r.remove(a.Add.Path) // an add of a live file replaces what is known of it
+			delete(r.tombs, a.Add.Path)
 			r.live[a.Add.Path] = len(r.now.Files)
 			r.now.Files = append(r.now.Files, adds[added])
 			r.now.Rows += adds[added].Rows
@@ -89,7 +94,6 @@ func (r *Replay) check(version int64, actions []Action) ([]File, error) {
 		return nil, fmt.Errorf("%w: commit %d comes where %d is wanted", ErrCorrupt, version, want)
 	}
 	protocol, described := r.now.Protocol, r.now.Metadata.ID != ""
-	var adds []File
 	for _, a := range actions {
 		switch {
 		case a.Protocol != nil:
@@ -102,12 +106,6 @@ func (r *Replay) check(version int64, actions []Action) ([]File, error) {
 				return nil, err
 			}
 			described = true
-		case a.Add != nil:
-			rows, err := a.Add.rows()
-			if err != nil {
-				return nil, err
-			}
-			adds = append(adds, File{Add: *a.Add, Version: version, Rows: rows})
 		}
 	}
 	if protocol.MinReaderVersion == 0 {
@@ -115,6 +113,35 @@ func (r *Replay) check(version int64, actions []Action) ([]File, error) {
 	}
 	if !described {
 		return nil, fmt.Errorf("%w: commit %d comes before any metaData action with an id", ErrCorrupt, version)
+	}
+	return filesOf(version, actions)
+}
+
+// ReadFiles returns the actions of one commit and the data files that they add.
+func (l *Log) ReadFiles(version int64) ([]Action, []File, error) {
+	actions, err := l.Read(version)
+	if err != nil {
+		return nil, nil, err
+	}
+	files, err := filesOf(version, actions)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read commit %d: %w", version, err)
+	}
+	return actions, files, nil
+}
+
+// filesOf returns the data files that the actions of a version add.
+func filesOf(version int64, actions []Action) ([]File, error) {
+	var adds []File
+	for _, a := range actions {
+		if a.Add == nil {
+			continue
+		}
+		rows, err := a.Add.rows()
+		if err != nil {
+			return nil, err
+		}
+		adds = append(adds, File{Add: *a.Add, Version: version, Rows: rows})
 	}
 	return adds, nil
 }
@@ -143,6 +170,72 @@ func (r *Replay) State() *State {
 	// Later files are appended behind the length that this state sees.
 	s.Files = s.Files[:len(s.Files):len(s.Files)]
 	return &s
+}
+
+// Restore begins with the content of the checkpoint of a version instead of the log up to there.
+func (r *Replay) Restore(version int64, actions []Action) error {
+	if r.now.Version != -1 {
+		return fmt.Errorf("restore checkpoint %d: the replay stands at version %d already", version, r.now.Version)
+	}
+	r.now.Version = version - 1
+	if _, err := r.Apply(version, actions); err != nil {
+		r.now.Version = -1
+		return err
+	}
+	r.now.Born = bornOf(&r.now.Metadata)
+	return nil
+}
+
+// Checkpoint returns the actions that stand for the whole log so far. Tombstones of files that were removed before
+// since, milliseconds since 1970, are left out and forgotten.
+func (r *Replay) Checkpoint(since int64) []Action {
+	s := r.State()
+	actions := []Action{{Protocol: &s.Protocol}, {Metadata: &s.Metadata}}
+	for _, app := range slices.Sorted(maps.Keys(s.txns)) {
+		t := s.txns[app]
+		actions = append(actions, Action{Txn: &t})
+	}
+	for i := range s.Files {
+		add := s.Files[i].Add
+		add.DataChange = false
+		actions = append(actions, Action{Add: &add})
+	}
+	for _, t := range r.Tombstones(since) {
+		t.DataChange = false
+		actions = append(actions, Action{Remove: &t})
+	}
+	return actions
+}
+
+// Tombstones returns the files that were removed at since or later, by path, and forgets the others.
+func (r *Replay) Tombstones(since int64) []Remove {
+	maps.DeleteFunc(r.tombs, func(_ string, t Remove) bool { return t.DeletionTimestamp < since })
+	kept := make([]Remove, 0, len(r.tombs))
+	for _, path := range slices.Sorted(maps.Keys(r.tombs)) {
+		kept = append(kept, r.tombs[path])
+	}
+	return kept
+}
+
+// propertyBorn is the key of a table's configuration for the version that gave it its present id: a checkpoint does not
+// tell it. Without it the table has had its id from the beginning.
+const propertyBorn = "smelt.born"
+
+// BeBorn notes the version that gives the table its present id, or with 0 the one that before says.
+func (m *Metadata) BeBorn(version int64, before *Metadata) {
+	if version > 0 {
+		m.Configuration[propertyBorn] = strconv.FormatInt(version, 10)
+	} else if born, ok := before.Configuration[propertyBorn]; ok {
+		m.Configuration[propertyBorn] = born
+	}
+}
+
+func bornOf(m *Metadata) int64 {
+	born, err := strconv.ParseInt(m.Configuration[propertyBorn], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return born
 }
 
 // compact drops the removed files. The slice is a new one: states that were returned share the old.

@@ -1,0 +1,252 @@
+package tables
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+
+	"smelt/tables/delta"
+)
+
+// ErrChanged is returned when rows that were to be edited have been changed or removed since they were read.
+var ErrChanged = errors.New("rows were changed meanwhile")
+
+// Edit takes the rows of old out of the table, each as often as it stands there, and puts those of updated in their
+// stead, row by row; updated nil removes them. Rows that are equal in every column are the same to it, whichever of
+// them is meant. Data files without such a row stay; the others are written anew. Both batches have the table's schema.
+func (t *Table) Edit(ctx context.Context, old, updated *Batch, c Commit) (version int64, err error) {
+	return t.change(ctx, func(now *Snapshot) (change, error) {
+		if err := now.state.Metadata.CheckWrite(updated != nil, true); err != nil {
+			return change{}, err
+		}
+		e := &edit{old: old, updated: updated, left: map[string][]int{}}
+		for row := range old.Len {
+			key := string(rowKey(nil, old, row))
+			e.left[key] = append(e.left[key], row)
+		}
+		ch := change{Commit: c}
+		for _, f := range now.state.Files {
+			hit, err := t.find(ctx, now, f, e)
+			if err != nil {
+				return ch, err
+			}
+			if hit {
+				ch.removes = append(ch.removes, f)
+			}
+		}
+		if e.found != old.Len {
+			return ch, fmt.Errorf("%d of %d rows are gone: %w", old.Len-e.found, old.Len, ErrChanged)
+		}
+		if len(ch.removes) == 0 {
+			return ch, errNothing
+		}
+		rows, err := scanFiles(ctx, t, now.Schema(), nil, ch.removes)
+		if err != nil {
+			return ch, err
+		}
+		defer rows.Close()
+		ch.adds, err = t.writeRows(ctx, &editReader{rows: rows, edit: e}, now.Schema(), now)
+		ch.Metrics = fileMetrics(ch)
+		ch.Metrics["num"+map[bool]string{true: "Deleted", false: "Updated"}[updated == nil]+"Rows"] = strconv.Itoa(old.Len)
+		return ch, err
+	})
+}
+
+// edit knows which rows, counted over the files that have any, are edited.
+type edit struct {
+	old, updated *Batch
+	left         map[string][]int // rows of old that were not found yet, by key
+	found        int
+	rows         int64         // of the files with hits so far
+	at           map[int64]int // place among these rows -> row of old
+}
+
+// find looks for rows of the edit in one file.
+func (t *Table) find(ctx context.Context, now *Snapshot, f delta.File, e *edit) (hit bool, err error) {
+	if e.found == e.old.Len {
+		return false, nil
+	}
+	rows, err := scanFiles(ctx, t, now.Schema(), nil, []delta.File{f})
+	if err != nil {
+		return false, err
+	}
+	defer rows.Close()
+	place := e.rows
+	var key []byte
+	for {
+		b, err := rows.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return false, err
+		}
+		for row := range b.Len {
+			key = rowKey(key[:0], b, row)
+			if list := e.left[string(key)]; len(list) > 0 {
+				if e.at == nil {
+					e.at = map[int64]int{}
+				}
+				e.at[place] = list[0]
+				e.left[string(key)] = list[1:]
+				e.found++
+				hit = true
+			}
+			place++
+		}
+	}
+	if hit {
+		e.rows = place
+	}
+	return hit, nil
+}
+
+// rowKey appends what tells a row from others: each value with its length.
+func rowKey(key []byte, b *Batch, row int) []byte {
+	for i := range b.Columns {
+		c := &b.Columns[i]
+		if c.Null(row) {
+			key = append(key, 'n')
+			continue
+		}
+		switch b.Schema[i].Type.Kind {
+		case Boolean:
+			key = strconv.AppendBool(key, c.Bools[row])
+		case Float, Double:
+			key = strconv.AppendFloat(key, c.Floats[row], 'g', -1, 64)
+		case String, Binary, JSON:
+			key = strconv.AppendInt(key, int64(len(c.Strings[row])), 10)
+			key = append(append(key, ':'), c.Strings[row]...)
+		case Decimal:
+			key = strconv.AppendInt(key, c.Decimals[row].Hi, 36)
+			key = strconv.AppendUint(append(key, '.'), c.Decimals[row].Lo, 36)
+		default:
+			key = strconv.AppendInt(key, c.Ints[row], 36)
+		}
+		key = append(key, ',')
+	}
+	return key
+}
+
+// editReader yields the rows of files with the edit done.
+type editReader struct {
+	rows  Reader
+	edit  *edit
+	place int64
+}
+
+// Next implements Reader.
+func (r *editReader) Next(ctx context.Context) (*Batch, error) {
+	for {
+		b, err := r.rows.Next(ctx)
+		if err != nil {
+			return nil, err
+		}
+		out := r.apply(b)
+		if out.Len > 0 {
+			return out, nil
+		}
+	}
+}
+
+func (r *editReader) apply(b *Batch) *Batch {
+	keep := make([]bool, b.Len)
+	var replaced []int // rows of old that stand in this batch
+	for row := range keep {
+		old, ok := r.edit.at[r.place]
+		r.place++
+		keep[row] = !ok
+		if ok {
+			replaced = append(replaced, old)
+		}
+	}
+	if len(replaced) == 0 {
+		return b
+	}
+	out := b.Filter(keep)
+	if r.edit.updated == nil {
+		return out
+	}
+	changed := r.edit.updated.Filter(marks(replaced, r.edit.updated.Len))
+	joined := NewBatch(b.Schema, out.Len+changed.Len)
+	joined.Append(out)
+	joined.Append(changed)
+	return joined
+}
+
+// marks returns a mask of n with true at the places.
+func marks(places []int, n int) []bool {
+	mask := make([]bool, n)
+	for _, p := range places {
+		mask[p] = true
+	}
+	return mask
+}
+
+// Close implements Reader.
+func (r *editReader) Close() error { return r.rows.Close() }
+
+// Redefine gives the table another definition: new columns, which are null in the rows that are there, or wider types,
+// for which all data files are written anew, because not every reader of Delta widens. Streams of the table pass over it.
+func (t *Table) Redefine(ctx context.Context, def Definition, c Commit) (version int64, err error) {
+	return t.change(ctx, func(now *Snapshot) (change, error) {
+		ch := change{Commit: c, rearranged: true}
+		widened, err := checkWidening(now.Schema(), def.Schema)
+		if err != nil {
+			return ch, err
+		}
+		if ch.metadata, err = t.redefined(def, now, false); err != nil || !widened || now.Files() == 0 {
+			return ch, err
+		}
+		rows, err := scanFiles(ctx, t, def.Schema, nil, now.state.Files)
+		if err != nil {
+			return ch, err
+		}
+		defer rows.Close()
+		ch.removes = now.state.Files
+		ch.adds, err = t.writeRows(ctx, rows, def.Schema, now)
+		return ch, err
+	})
+}
+
+// Restore brings back what the table held at a version, its columns included, as a new version. Data files that were
+// vacuumed since are an error that names one, and nothing changes.
+func (t *Table) Restore(ctx context.Context, version int64) (int64, error) {
+	then, err := t.At(ctx, version)
+	if err != nil {
+		return 0, err
+	}
+	return t.change(ctx, func(now *Snapshot) (change, error) {
+		ch := change{Commit: Commit{Operation: "RESTORE", Parameters: map[string]string{"version": strconv.FormatInt(version, 10)}}}
+		if err := now.state.Metadata.CheckWrite(false, true); err != nil {
+			return ch, err
+		}
+		wanted := map[string]bool{}
+		for _, f := range then.state.Files {
+			wanted[f.Path] = true
+		}
+		there := map[string]bool{}
+		for _, f := range now.state.Files {
+			there[f.Path] = true
+			if !wanted[f.Path] {
+				ch.removes = append(ch.removes, f)
+			}
+		}
+		var adds []delta.Add
+		for _, f := range then.state.Files {
+			if there[f.Path] {
+				continue
+			}
+			if _, err := t.store.fs.Stat(t.pathOf(f)); err != nil {
+				return ch, fmt.Errorf("version %d: data file %s: %w", version, f.Path, err)
+			}
+			adds = append(adds, f.Add)
+		}
+		metadata := then.state.Metadata
+		ch.metadata, ch.restored = &metadata, adds
+		ch.Metrics = map[string]string{"numRestoredFiles": strconv.Itoa(len(adds)), "numRemovedFiles": strconv.Itoa(len(ch.removes)), "numOfFilesAfterRestore": strconv.Itoa(len(then.state.Files))}
+		return ch, nil
+	})
+}

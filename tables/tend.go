@@ -1,0 +1,257 @@
+package tables
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"smelt/tables/delta"
+	"smelt/tables/parquet"
+)
+
+const (
+	// checkpointEvery is how many commits lie between two checkpoints, unless delta.checkpointInterval says otherwise:
+	// Delta's own 10 makes a log of small commits five times as large, and 100 commits replay in 10 ms.
+	checkpointEvery = 100
+	// logRetention and fileRetention are for how long the log and removed files are kept, unless
+	// delta.logRetentionDuration and delta.deletedFileRetentionDuration say otherwise.
+	logRetention  = 30 * 24 * time.Hour
+	fileRetention = 7 * 24 * time.Hour
+	// smallFileBytes and manySmallFiles say when the files that many small commits leave are joined: a scan pays
+	// for each file what it pays for some thousand rows.
+	smallFileBytes = 1 << 20
+	manySmallFiles = 100
+)
+
+// tend does after a commit what keeps the table quick: it joins small files, and writes a checkpoint. The commit
+// stands whatever happens here. The caller holds commitMu.
+func (t *Table) tend() {
+	if t.external {
+		return
+	}
+	// The statement may be over or cancelled: what is begun here is short, and is ended.
+	ctx := context.Background()
+	if err := t.autoCompact(ctx); err != nil {
+		t.store.log.Warn("small files not joined", "table", t.db+"."+t.name, "err", err)
+	}
+	now := t.Snapshot()
+	if now.Version()-t.checkpointed < t.property(now, "delta.checkpointInterval", checkpointEvery) {
+		return
+	}
+	if err := t.checkpoint(); err != nil {
+		t.store.log.Warn("checkpoint not written", "table", t.db+"."+t.name, "err", err)
+	}
+}
+
+// property returns a positive number of the table's configuration.
+func (t *Table) property(now *Snapshot, name string, otherwise int64) int64 {
+	n, err := strconv.ParseInt(now.def.Properties[name], 10, 64)
+	if err != nil || n <= 0 {
+		return otherwise
+	}
+	return n
+}
+
+// retention returns a duration of the table's configuration, such as "interval 7 days".
+func retention(now *Snapshot, name string, otherwise time.Duration) time.Duration {
+	words := strings.Fields(strings.ToLower(now.def.Properties[name]))
+	if len(words) > 0 && words[0] == "interval" {
+		words = words[1:]
+	}
+	units := map[string]time.Duration{"week": 7 * 24 * time.Hour, "day": 24 * time.Hour, "hour": time.Hour, "minute": time.Minute, "second": time.Second, "millisecond": time.Millisecond}
+	var total time.Duration
+	for ; len(words) >= 2; words = words[2:] {
+		n, err := strconv.ParseInt(words[0], 10, 64)
+		unit, ok := units[strings.TrimSuffix(words[1], "s")]
+		if err != nil || !ok || n < 0 {
+			return otherwise
+		}
+		total += time.Duration(n) * unit
+	}
+	if len(words) > 0 || now.def.Properties[name] == "" {
+		return otherwise
+	}
+	return total
+}
+
+// checkpoint writes the state so far into one file, and then cleans the log up. The caller holds commitMu.
+func (t *Table) checkpoint() error {
+	now := t.Snapshot()
+	since := time.Now().Add(-retention(now, "delta.deletedFileRetentionDuration", fileRetention))
+	actions := t.replay.Checkpoint(since.UnixMilli())
+	err := t.log.WriteCheckpoint(now.Version(), int64(len(actions)), int64(now.Files()), func(out io.Writer) error {
+		return parquet.WriteCheckpoint(out, actions)
+	})
+	// Also after an error: it is tried again with the next interval, not with each commit.
+	t.checkpointed = now.Version()
+	if err != nil {
+		return err
+	}
+	if strings.EqualFold(now.def.Properties["delta.enableExpiredLogCleanup"], "false") {
+		return nil
+	}
+	_, err = t.log.Clean(time.Now().Add(-retention(now, "delta.logRetentionDuration", logRetention)))
+	return err
+}
+
+// autoCompact joins small files when there are many. The caller holds commitMu.
+func (t *Table) autoCompact(ctx context.Context) error {
+	now := t.Snapshot()
+	small := 0
+	for _, f := range now.state.Files {
+		if f.Size < smallFileBytes {
+			small++
+		}
+	}
+	if small < manySmallFiles || strings.EqualFold(now.def.Properties["delta.autoOptimize.autoCompact"], "false") {
+		return nil
+	}
+	c, err := t.compaction(ctx, now, smallFileBytes)
+	if errors.Is(err, errNothing) {
+		return nil
+	}
+	if err == nil {
+		c.Parameters = map[string]string{"auto": "true"}
+		_, err = t.publish(c)
+	}
+	if err != nil && !errors.Is(err, delta.ErrUncertain) {
+		return errors.Join(err, t.discard(c.adds))
+	}
+	return err
+}
+
+// Optimize joins small files into large ones. The rows stay what they are: streams of the table pass over it. It
+// returns how many files were replaced by how many.
+func (t *Table) Optimize(ctx context.Context) (removed, added int, err error) {
+	_, err = t.change(ctx, func(now *Snapshot) (change, error) {
+		c, err := t.compaction(ctx, now, maxFileBytes/2)
+		removed, added = len(c.removes), len(c.adds)
+		return c, err
+	})
+	return removed, added, err
+}
+
+// compaction rewrites the files below a size; errNothing when there are not two of them.
+func (t *Table) compaction(ctx context.Context, now *Snapshot, below int64) (change, error) {
+	c := change{Commit: Commit{Operation: "OPTIMIZE"}, rearranged: true}
+	perPartition := map[string]int{}
+	for _, f := range now.state.Files {
+		if f.Size < below {
+			perPartition[fmt.Sprint(f.PartitionValues)]++
+		}
+	}
+	for _, f := range now.state.Files {
+		if f.Size < below && perPartition[fmt.Sprint(f.PartitionValues)] > 1 {
+			c.removes = append(c.removes, f)
+		}
+	}
+	if len(c.removes) == 0 {
+		return c, errNothing
+	}
+	rows, err := scanFiles(ctx, t, now.Schema(), nil, c.removes)
+	if err != nil {
+		return c, err
+	}
+	defer rows.Close()
+	c.adds, err = t.writeRows(ctx, rows, now.Schema(), now)
+	c.Metrics = fileMetrics(c)
+	return c, err
+}
+
+// fileMetrics counts the files of a change, by the names that Delta has for it.
+func fileMetrics(c change) map[string]string {
+	var removed, added int64
+	for _, f := range c.removes {
+		removed += f.Size
+	}
+	for _, f := range c.adds {
+		added += f.Size
+	}
+	return map[string]string{
+		"numRemovedFiles": strconv.Itoa(len(c.removes)), "numRemovedBytes": strconv.FormatInt(removed, 10),
+		"numAddedFiles": strconv.Itoa(len(c.adds)), "numAddedBytes": strconv.FormatInt(added, 10),
+	}
+}
+
+// Vacuum removes the data files that no version younger than retain needs and that are no younger themselves; it
+// returns their paths. retain 0 or more; a negative one means what the table's configuration says. dry only tells.
+// Versions whose files went can no longer be read; a query that is reading one fails and says so.
+func (t *Table) Vacuum(ctx context.Context, retain time.Duration, dry bool) (paths []string, err error) {
+	t.commitMu.Lock()
+	defer t.commitMu.Unlock()
+	if t.dropped {
+		return nil, t.errDropped()
+	}
+	if err := t.store.begin(); err != nil {
+		return nil, fmt.Errorf("vacuum %s.%s: %w", t.db, t.name, err)
+	}
+	defer t.store.writers.Done()
+	now := t.Snapshot()
+	if retain < 0 {
+		retain = retention(now, "delta.deletedFileRetentionDuration", fileRetention)
+	}
+	cutoff := time.Now().Add(-retain)
+	needed := map[string]bool{}
+	for _, f := range now.state.Files {
+		needed[localName(f.Path)] = true
+	}
+	for _, f := range t.replay.Tombstones(0) {
+		if f.DeletionTimestamp > cutoff.UnixMilli() {
+			needed[localName(f.Path)] = true
+		}
+	}
+	if paths, err = t.unneeded("", needed, cutoff); err != nil || dry || len(paths) == 0 {
+		return paths, err
+	}
+	for i, path := range paths {
+		if err := ctx.Err(); err != nil {
+			return paths[:i], fmt.Errorf("vacuum %s.%s: %w", t.db, t.name, err)
+		}
+		if err := t.store.fs.Remove(filepath.Join(t.dir, path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return paths[:i], fmt.Errorf("vacuum %s.%s: %w", t.db, t.name, err)
+		}
+	}
+	_, err = t.publish(change{Commit: Commit{Operation: "VACUUM END", Parameters: map[string]string{"status": "COMPLETED"},
+		Metrics: map[string]string{"numDeletedFiles": strconv.Itoa(len(paths))}}})
+	return paths, err
+}
+
+// localName decodes the path of a data file; one that cannot be decoded is taken as it stands.
+func localName(path string) string {
+	name, err := url.PathUnescape(path)
+	if err != nil {
+		return path
+	}
+	return filepath.FromSlash(name)
+}
+
+// unneeded lists the old files under a directory of the table. Names that begin with . or _ belong to somebody else,
+// but for the directories of a partition whose column begins so.
+func (t *Table) unneeded(dir string, needed map[string]bool, cutoff time.Time) ([]string, error) {
+	entries, err := t.store.fs.List(filepath.Join(t.dir, dir))
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", dir, err)
+	}
+	var paths []string
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name)
+		switch hidden := e.Name[0] == '.' || e.Name[0] == '_'; {
+		case e.Dir && (!hidden || strings.Contains(e.Name, "=")):
+			inside, err := t.unneeded(path, needed, cutoff)
+			if err != nil {
+				return nil, err
+			}
+			paths = append(paths, inside...)
+		case !e.Dir && !hidden && !needed[path] && !e.Modified.After(cutoff):
+			paths = append(paths, path)
+		}
+	}
+	return paths, nil
+}
