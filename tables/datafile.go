@@ -39,7 +39,7 @@ func (t *Table) newDataFile(schema Schema, now *Snapshot) (*dataFile, error) {
 		return nil, fmt.Errorf("create data file: %w", err)
 	}
 	d := &dataFile{table: t, name: name, out: out, partition: map[string]string{}}
-	if d.writer, err = parquet.NewWriter(out, schema); err != nil {
+	if d.writer, err = parquet.NewWriter(out, schema, now.Definition().Properties); err != nil {
 		return nil, errors.Join(fmt.Errorf("write %s: %w", name, err), d.abandon())
 	}
 	return d, nil

@@ -71,4 +71,4 @@ func (s *Snapshot) Scan(ctx context.Context, columns []string) (Reader, error) {
 }
 
 // Prune implements Pruner.
-func (s *Snapshot) Prune([]filter.Condition) Relation { return s }
+func (s *Snapshot) Prune(conditions []filter.Condition) Relation { return prune(s, conditions) }

@@ -41,6 +41,8 @@ type Table struct {
 	commits []commitEntry // of each version since first, in order
 	changed chan struct{} // closed by the next commit
 	dropped bool
+
+	stats statsCache // of the data files, for Prune
 }
 
 func newTable(s *Store, db, name, dir string) *Table {

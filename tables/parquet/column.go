@@ -14,20 +14,23 @@ import (
 	"smelt/tables/batch"
 )
 
-// columnReader walks the pages of one column chunk. It takes values from the pages as typed slices: going through
-// parquet-go's Value costs two to four times as much.
-type columnReader struct {
-	leaf  int
-	typ   batch.Type
-	level byte        // definition level of a value that is not null
-	unit  microsecond // for timestamps
-
-	pages      pq.Pages
+// chunkReader takes the values from the pages of one column chunk as typed slices: going through parquet-go's Value costs
+// two to four times as much.
+type chunkReader struct {
+	conversion
+	src        *pageSource
 	page       pq.Page
 	data       values
-	at         int           // next row of the page
-	used       int           // values of the page that were taken; nulls have none
 	dictionary *batch.Column // values that indexes refer to, for the chunk
+}
+
+// columnReader reads a column that is not nested, row by row.
+type columnReader struct {
+	chunkReader
+	level byte  // definition level of a value that is not null
+	row   int64 // the next row of the row group
+	at    int   // the next row of the page
+	used  int   // values of the page that were taken; nulls have none
 }
 
 // values is what a page holds, nulls left out. One of the slices is in use, and all but text belong to the page.
@@ -77,74 +80,45 @@ func valuesOf(data encoding.Values, n int, indexed bool) (v values, err error) {
 	return v, nil
 }
 
-// open begins a column chunk.
-func (c *columnReader) open(chunk pq.ColumnChunk) error {
-	if err := c.close(); err != nil {
-		return err
-	}
-	c.pages, c.dictionary = chunk.Pages(), nil
-	return nil
-}
-
-func (c *columnReader) close() error {
-	c.releasePage()
-	if c.pages == nil {
+func (c *chunkReader) close() error {
+	c.release()
+	if c.src == nil {
 		return nil
 	}
-	err := c.pages.Close()
-	c.pages = nil
+	err := c.src.close()
+	c.src = nil
 	return err
 }
 
-func (c *columnReader) releasePage() {
+func (c *chunkReader) release() {
 	if c.page != nil {
 		pq.Release(c.page)
 		c.page, c.data = nil, values{}
 	}
 }
 
-// read appends exactly n values to col.
-func (c *columnReader) read(col *batch.Column, n int) error {
-	had := 0
-	for n > 0 {
-		if c.page == nil {
-			if err := c.nextPage(n); err != nil {
-				return err
-			}
-		}
-		take := int(min(int64(n), c.page.NumValues()-int64(c.at)))
-		if err := c.take(col, had, take); err != nil {
-			return err
-		}
-		had, n, c.at = had+take, n-take, c.at+take
-		if int64(c.at) >= c.page.NumValues() {
-			c.releasePage()
-		}
-	}
-	return nil
-}
-
-// nextPage opens the next page; missing values are still wanted.
-func (c *columnReader) nextPage(missing int) error {
-	page, err := c.pages.ReadPage()
+// nextPage opens the next page.
+func (c *chunkReader) nextPage() error {
+	c.release()
+	page, err := c.src.read()
 	if errors.Is(err, io.EOF) {
-		return fmt.Errorf("damaged Parquet data: %d values are missing: %w", missing, io.ErrUnexpectedEOF)
+		return fmt.Errorf("damaged Parquet data: the values end early: %w", io.ErrUnexpectedEOF)
 	}
 	if err != nil {
 		return err
 	}
-	c.page, c.at, c.used = page, 0, 0
-	present := int(page.NumValues() - page.NumNulls())
-	if d := page.Dictionary(); d != nil && c.dictionary == nil {
+	c.page = page
+	d := page.Dictionary()
+	if d != nil && c.dictionary == nil {
 		if err := c.readDictionary(d); err != nil {
 			return err
 		}
 	}
-	c.data, err = valuesOf(page.Data(), present, page.Dictionary() != nil)
+	c.data, err = valuesOf(page.Data(), int(page.NumValues()-page.NumNulls()), d != nil)
 	return err
 }
 
-func (c *columnReader) readDictionary(d pq.Dictionary) error {
+func (c *chunkReader) readDictionary(d pq.Dictionary) error {
 	all, err := valuesOf(d.Page().Data(), d.Len(), false)
 	if err != nil {
 		return fmt.Errorf("read dictionary: %w", err)
@@ -153,36 +127,94 @@ func (c *columnReader) readDictionary(d pq.Dictionary) error {
 	return c.dense(c.dictionary, &all, 0, d.Len())
 }
 
-// take appends the next n rows of the page to a column that has had of them.
-func (c *columnReader) take(col *batch.Column, had, n int) error {
-	present, levels := n, c.page.DefinitionLevels()
-	if len(levels) > 0 {
-		levels = levels[c.at : c.at+n]
-		present = bytes.Count(levels, []byte{c.level})
+// values appends values [from, from+n) of the page.
+func (c *chunkReader) values(col *batch.Column, from, n int) error {
+	if n == 0 {
+		return nil
 	}
-	if c.used+present > c.data.n {
+	if from+n > c.data.n {
 		return fmt.Errorf("damaged Parquet data: a page of %d values ends early", c.data.n)
 	}
-	var err error
 	if c.data.indexes != nil {
-		err = c.gather(col, c.data.indexes[c.used:c.used+present])
-	} else {
-		err = c.dense(col, &c.data, c.used, present)
+		return c.gather(col, c.data.indexes[from:from+n])
 	}
-	if err != nil {
-		return err
-	}
-	c.used += present
-	if present < n {
-		spread(col, had, n, present, levels, c.level)
-	} else if col.Valid != nil {
-		col.Valid = appendTrue(col.Valid, n)
+	return c.dense(col, &c.data, from, n)
+}
+
+// read appends exactly n values to col.
+func (c *columnReader) read(col *batch.Column, n int) error {
+	had := c.length(col)
+	for n > 0 {
+		if err := c.open(); err != nil {
+			return err
+		}
+		take := int(min(int64(n), c.page.NumValues()-int64(c.at)))
+		if err := c.take(col, had, take); err != nil {
+			return err
+		}
+		had, n = had+take, n-take
 	}
 	return nil
 }
 
+// open makes sure that there is a page with a row not yet read.
+func (c *columnReader) open() error {
+	for c.page == nil || int64(c.at) >= c.page.NumValues() {
+		if err := c.nextPage(); err != nil {
+			return err
+		}
+		c.at, c.used = 0, 0
+	}
+	return nil
+}
+
+// skip passes over n rows. Pages that hold no other rows are not read if the file has an offset index.
+func (c *columnReader) skip(n int64) error {
+	to := c.row + n
+	if c.src.index != nil && (c.page == nil || to-c.row >= c.page.NumValues()-int64(c.at)) {
+		first, err := c.src.seek(to)
+		if err != nil {
+			return err
+		}
+		c.release()
+		c.row = first
+	}
+	for c.row < to {
+		if err := c.open(); err != nil {
+			return err
+		}
+		take := int(min(to-c.row, c.page.NumValues()-int64(c.at)))
+		c.used += c.present(take)
+		c.row, c.at = c.row+int64(take), c.at+take
+	}
+	return nil
+}
+
+// present returns how many of the next n rows of the page are not null.
+func (c *columnReader) present(n int) int {
+	if levels := c.page.DefinitionLevels(); len(levels) > 0 {
+		return bytes.Count(levels[c.at:c.at+n], []byte{c.level})
+	}
+	return n
+}
+
+// take appends the next n rows of the page to a column that has had of them.
+func (c *columnReader) take(col *batch.Column, had, n int) error {
+	present := c.present(n)
+	if err := c.values(col, c.used, present); err != nil {
+		return err
+	}
+	if present < n {
+		spread(col, had, n, present, c.page.DefinitionLevels()[c.at:c.at+n], c.level)
+	} else if col.Valid != nil {
+		col.Valid = appendTrue(col.Valid, n)
+	}
+	c.row, c.at, c.used = c.row+int64(n), c.at+n, c.used+present
+	return nil
+}
+
 // gather appends the dictionary's values at the indexes; one out of range panics, which guard reports.
-func (c *columnReader) gather(col *batch.Column, indexes []int32) error {
+func (c *chunkReader) gather(col *batch.Column, indexes []int32) error {
 	d := c.dictionary
 	switch c.typ.Kind {
 	case batch.Boolean:
@@ -205,42 +237,6 @@ func pick[T any](out, from []T, indexes []int32) []T {
 		out = append(out, from[i])
 	}
 	return out
-}
-
-// dense appends values [from, from+n) of a page.
-func (c *columnReader) dense(col *batch.Column, v *values, from, n int) error {
-	to := from + n
-	switch c.typ.Kind {
-	case batch.Boolean:
-		for i := from; i < to; i++ {
-			col.Bools = append(col.Bools, v.bits[i/8]&(1<<(i%8)) != 0)
-		}
-	case batch.Float, batch.Double:
-		if v.doubles != nil {
-			col.Floats = append(col.Floats, v.doubles[from:to]...)
-			return nil
-		}
-		for _, x := range v.floats[from:to] {
-			col.Floats = append(col.Floats, float64(x))
-		}
-	case batch.Timestamp:
-		return c.timestamps(col, v, from, to)
-	case batch.Decimal:
-		return decimals(col, v, from, to)
-	case batch.String, batch.Binary, batch.JSON:
-		for i := from; i < to; i++ {
-			col.Strings = append(col.Strings, v.text[v.ends[i]:v.ends[i+1]])
-		}
-	default:
-		if v.int64s != nil {
-			col.Ints = append(col.Ints, v.int64s[from:to]...)
-			return nil
-		}
-		for _, x := range v.int32s[from:to] {
-			col.Ints = append(col.Ints, int64(x))
-		}
-	}
-	return nil
 }
 
 // spread moves the last present values of col, which has had rows and is to have n more, to the rows whose level says

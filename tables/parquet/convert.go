@@ -3,6 +3,8 @@ package parquet
 import (
 	"encoding/binary"
 	"fmt"
+	"math/big"
+	"slices"
 
 	pq "github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/deprecated"
@@ -19,16 +21,20 @@ const (
 	microsPerDay       = 24 * 60 * 60 * 1e6
 )
 
-// check refuses a file column that cannot be read as the table's column without changing its values, and returns the
-// unit of its timestamps.
-func check(f batch.Field, leaf pq.LeafColumn) (unit microsecond, err error) {
-	if leaf.MaxRepetitionLevel > 0 || leaf.MaxDefinitionLevel > 1 {
-		return unit, fmt.Errorf("read column %q: nested Parquet columns are not supported", f.Name)
-	}
-	typ := leaf.Node.Type()
+// conversion says how the values of a file's column become those of a table's column. The file may be older than the
+// table: Delta widens types without rewriting files.
+type conversion struct {
+	typ   batch.Type
+	unit  microsecond // for timestamps
+	shift int         // decimal digits to append to an unscaled decimal
+}
+
+// convert refuses a file column that cannot be read as the table's column without changing its values.
+func convert(t batch.Type, typ pq.Type) (conversion, error) {
+	c := conversion{typ: t}
 	kind := typ.Kind()
 	var fits bool
-	switch f.Type.Kind {
+	switch t.Kind {
 	case batch.Boolean:
 		fits = kind == pq.Boolean
 	case batch.Byte, batch.Short, batch.Integer, batch.Date:
@@ -36,18 +42,32 @@ func check(f batch.Field, leaf pq.LeafColumn) (unit microsecond, err error) {
 	case batch.Long:
 		fits = kind == pq.Int64 || kind == pq.Int32
 	case batch.Timestamp:
-		unit, fits = timestampUnit(typ)
-	case batch.Float, batch.Double:
-		fits = kind == pq.Float || kind == pq.Double
+		c.unit, fits = timestampUnit(typ)
+	case batch.Float:
+		fits = kind == pq.Float
+	case batch.Double:
+		fits = kind == pq.Double || kind == pq.Float || kind == pq.Int32
 	case batch.Decimal:
-		fits = decimalScale(typ) == f.Type.Scale && (kind == pq.Int32 || kind == pq.Int64 || kind == pq.FixedLenByteArray || kind == pq.ByteArray)
+		c.shift, fits = decimalShift(t, typ)
+	case batch.Binary:
+		fits = kind == pq.ByteArray || kind == pq.FixedLenByteArray
 	default:
 		fits = kind == pq.ByteArray
 	}
 	if !fits {
-		return unit, fmt.Errorf("read column %q: the file holds %s, which is no %s", f.Name, typ, f.Type)
+		return c, fmt.Errorf("the file holds %s, which is no %s", typ, t)
 	}
-	return unit, nil
+	return c, nil
+}
+
+// decimalShift returns how many digits a file's decimals or integers lack behind the point.
+func decimalShift(t batch.Type, typ pq.Type) (int, bool) {
+	scale, kind := decimalScale(typ), typ.Kind()
+	if scale < 0 && (kind == pq.Int32 || kind == pq.Int64) {
+		scale = 0
+	}
+	fits := kind == pq.Int32 || kind == pq.Int64 || kind == pq.FixedLenByteArray || kind == pq.ByteArray
+	return t.Scale - scale, fits && scale >= 0 && scale <= t.Scale
 }
 
 // timestampUnit reads the unit from either of the annotations that writers have used, or knows INT96 by itself.
@@ -91,8 +111,63 @@ func decimalScale(typ pq.Type) int {
 	return -1
 }
 
+// dense appends values [from, from+n) of a page.
+func (c *conversion) dense(col *batch.Column, v *values, from, n int) error {
+	if n == 0 {
+		return nil // a page without values has no slices
+	}
+	to := from + n
+	switch c.typ.Kind {
+	case batch.Boolean:
+		for i := from; i < to; i++ {
+			col.Bools = append(col.Bools, v.bits[i/8]&(1<<(i%8)) != 0)
+		}
+	case batch.Float, batch.Double:
+		switch {
+		case v.doubles != nil:
+			col.Floats = append(col.Floats, v.doubles[from:to]...)
+		case v.int32s != nil:
+			col.Floats = appendAs(col.Floats, v.int32s[from:to])
+		default:
+			col.Floats = appendAs(col.Floats, v.floats[from:to])
+		}
+	case batch.Timestamp:
+		return c.timestamps(col, v, from, to)
+	case batch.Decimal:
+		return c.decimals(col, v, from, to)
+	case batch.String, batch.Binary, batch.JSON:
+		if v.fixed != nil {
+			for i := from; i < to; i++ {
+				col.Strings = append(col.Strings, string(v.raw(i)))
+			}
+			return nil
+		}
+		col.Strings = slices.Grow(col.Strings, n)
+		at := v.ends[from]
+		for _, end := range v.ends[from+1 : to+1] {
+			col.Strings = append(col.Strings, v.text[at:end])
+			at = end
+		}
+	default:
+		if v.int64s != nil {
+			col.Ints = append(col.Ints, v.int64s[from:to]...)
+		} else {
+			col.Ints = appendAs(col.Ints, v.int32s[from:to])
+		}
+	}
+	return nil
+}
+
+func appendAs[To, From int32 | int64 | float32 | float64](out []To, in []From) []To {
+	out = slices.Grow(out, len(in))
+	for _, x := range in {
+		out = append(out, To(x))
+	}
+	return out
+}
+
 // timestamps appends values [from, to) as microseconds. Nanoseconds are cut to the microsecond before.
-func (c *columnReader) timestamps(col *batch.Column, v *values, from, to int) error {
+func (c *conversion) timestamps(col *batch.Column, v *values, from, to int) error {
 	if v.int96s != nil {
 		for _, x := range v.int96s[from:to] {
 			nanos := int64(uint64(x[1])<<32 | uint64(x[0]))
@@ -130,7 +205,7 @@ func floorDiv(a, b int64) int64 {
 }
 
 // decimals appends the unscaled values [from, to), whatever their width in the file.
-func decimals(col *batch.Column, v *values, from, to int) error {
+func (c *conversion) decimals(col *batch.Column, v *values, from, to int) error {
 	for i := from; i < to; i++ {
 		var d batch.Int128
 		switch {
@@ -145,6 +220,12 @@ func decimals(col *batch.Column, v *values, from, to int) error {
 			}
 			d = bigEndian(raw)
 		}
+		if c.shift > 0 {
+			var ok bool
+			if d, ok = shifted(d, c.shift); !ok {
+				return fmt.Errorf("a decimal with %d digits more does not fit 128 bits", c.shift)
+			}
+		}
 		col.Decimals = append(col.Decimals, d)
 	}
 	return nil
@@ -156,6 +237,28 @@ func (v *values) raw(i int) []byte {
 		return v.fixed[i*v.width : (i+1)*v.width]
 	}
 	return []byte(v.text[v.ends[i]:v.ends[i+1]])
+}
+
+// length returns how many values a column of the type has.
+func (c *conversion) length(col *batch.Column) int {
+	switch c.typ.Kind {
+	case batch.Boolean:
+		return len(col.Bools)
+	case batch.Float, batch.Double:
+		return len(col.Floats)
+	case batch.Decimal:
+		return len(col.Decimals)
+	case batch.String, batch.Binary, batch.JSON:
+		return len(col.Strings)
+	default:
+		return len(col.Ints)
+	}
+}
+
+// shifted returns d times 10^digits.
+func shifted(d batch.Int128, digits int) (batch.Int128, bool) {
+	factor := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(digits)), nil)
+	return batch.Int128FromBig(factor.Mul(factor, d.Big()))
 }
 
 func widen(n int64) batch.Int128 { return batch.Int128{Hi: n >> 63, Lo: uint64(n)} }

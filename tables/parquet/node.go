@@ -4,10 +4,12 @@
 package parquet
 
 import (
+	"bytes"
 	"fmt"
 
 	pq "github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress/zstd"
+	"github.com/parquet-go/parquet-go/format"
 
 	"smelt/tables/batch"
 )
@@ -63,9 +65,38 @@ func decimalNode(t batch.Type) pq.Node {
 	case t.Precision <= int64Digits:
 		return pq.Decimal(t.Scale, t.Precision, pq.Int64Type)
 	default:
-		return pq.Decimal(t.Scale, t.Precision, pq.FixedLenByteArrayType(wideBytes))
+		return pq.Leaf(wideDecimal{pq.Decimal(t.Scale, t.Precision, pq.FixedLenByteArrayType(wideBytes)).Type()})
 	}
 }
+
+// wideDecimal keeps parquet-go from writing wrong bounds: it compares such decimals as if they had no sign, so that -1 is
+// the largest, and leaves gaps in the page index for pages of nulls. With SkipPageBounds the footer has none, and the
+// page index says that any value may be on any page. Files still have exact bounds in Delta's statistics.
+type wideDecimal struct{ pq.Type }
+
+// NewColumnIndexer implements pq.Type.
+func (wideDecimal) NewColumnIndexer(int) pq.ColumnIndexer { return &openIndexer{} }
+
+type openIndexer struct{ index format.ColumnIndex }
+
+// Reset implements pq.ColumnIndexer.
+func (x *openIndexer) Reset() { x.index = format.ColumnIndex{} }
+
+// IndexPage implements pq.ColumnIndexer.
+func (x *openIndexer) IndexPage(values, nulls int64, _, _ pq.Value) {
+	lowest, highest := make([]byte, wideBytes), bytes.Repeat([]byte{0xFF}, wideBytes)
+	lowest[0], highest[0] = 0x80, 0x7F
+	if nulls == values {
+		lowest, highest = nil, nil
+	}
+	x.index.NullPages = append(x.index.NullPages, nulls == values)
+	x.index.NullCounts = append(x.index.NullCounts, nulls)
+	x.index.MinValues = append(x.index.MinValues, lowest)
+	x.index.MaxValues = append(x.index.MaxValues, highest)
+}
+
+// ColumnIndex implements pq.ColumnIndexer.
+func (x *openIndexer) ColumnIndex() format.ColumnIndex { return x.index }
 
 // guard turns a panic of parquet-go into an error that names what was being done.
 func guard(doing string, err *error) {

@@ -24,11 +24,13 @@ func TestFilesOfEachCodecAreReadOrRefusedByName(t *testing.T) {
 			}{{N: 7}})
 			require.NoError(t, err)
 			require.NoError(t, w.Close())
-			r, err := NewReader(bytes.NewReader(file.Bytes()), int64(file.Len()), schema)
+			f, err := Open(bytes.NewReader(file.Bytes()), int64(file.Len()), schema, nil)
 			if codec == &pq.Lz4Raw {
 				require.EqualError(t, err, `read column "n": compression LZ4_RAW is not supported`)
 				return
 			}
+			require.NoError(t, err)
+			r, err := f.Group(0)
 			require.NoError(t, err)
 			b, err := r.Next()
 			require.NoError(t, err)

@@ -19,6 +19,10 @@ const (
 	rowGroupBytes = 64 << 20
 	// writeRows is how many values are handed to parquet-go in one call, through one reused buffer.
 	writeRows = 1024
+	// pageBytes ends a page: it is the least that a reader decodes. Smaller pages pack worse, larger ones skip less.
+	pageBytes = 128 << 10
+	// indexBytes is where the bounds of pages are cut: enough to tell apart what begins alike, as addresses do.
+	indexBytes = 64
 	// fixedBytes is what a value that is no text counts for in rowGroupBytes.
 	fixedBytes = 8
 )
@@ -49,8 +53,8 @@ func (w *countingWriter) Write(p []byte) (int, error) {
 }
 
 // NewWriter begins a file of the schema on out. Each file needs a writer of its own: parquet-go's Reset leaves later
-// files without column paths (parquet-go#602).
-func NewWriter(out io.Writer, schema batch.Schema) (w *Writer, err error) {
+// files without column paths (parquet-go#602). Of the table's properties it knows smelt.bloom.columns.
+func NewWriter(out io.Writer, schema batch.Schema, properties map[string]string) (w *Writer, err error) {
 	defer guard("begin Parquet file", &err)
 	if len(schema) == 0 {
 		return nil, errors.New("begin Parquet file: there are no columns")
@@ -72,7 +76,14 @@ func NewWriter(out io.Writer, schema batch.Schema) (w *Writer, err error) {
 		}
 		w.leaf[i] = column.ColumnIndex
 	}
-	w.file = pq.NewGenericWriter[any](w.out, shape, pq.Compression(codec), pq.DataPageVersion(1), pq.CreatedBy("smelt", "1", "1"))
+	options := []pq.WriterOption{shape, pq.Compression(codec), pq.DataPageVersion(1), pq.CreatedBy("smelt", "1", "1"), pq.PageBufferSize(pageBytes),
+		pq.DataPageStatistics(false), pq.ColumnIndexSizeLimit(func([]string) int { return indexBytes }), pq.BloomFilters(bloomFilters(schema, properties)...)}
+	for _, f := range schema {
+		if f.Type.Kind == batch.Decimal && f.Type.Precision > int64Digits {
+			options = append(options, pq.SkipPageBounds(f.Name)) // see wideDecimal
+		}
+	}
+	w.file = pq.NewGenericWriter[any](w.out, options...)
 	return w, nil
 }
 
