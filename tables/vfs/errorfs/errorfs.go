@@ -30,6 +30,9 @@ type FS struct {
 	FailLate bool
 	// Err is what FailAt returns.
 	Err error
+	// FailIf returns the error of an operation that is not to happen, nil for one that is. It may be changed between
+	// operations: a disk that is full has room again later.
+	FailIf func(op, path string) error
 	// SkipSync makes the syncs for which it is true do nothing: the negative control of a test. dir tells SyncDir.
 	SkipSync func(path string, dir bool) bool
 	// FailRead returns the error of reading a path, nil for none.
@@ -70,6 +73,11 @@ func (f *FS) do(op, p string, deed func() error) error {
 	failed := f.FailAt == f.ops
 	if failed && !f.FailLate {
 		return &fs.PathError{Op: op, Path: p, Err: f.Err}
+	}
+	if f.FailIf != nil {
+		if err := f.FailIf(op, p); err != nil {
+			return &fs.PathError{Op: op, Path: p, Err: err}
+		}
 	}
 	f.trace = append(f.trace, op+" "+p)
 	if err := deed(); err != nil {

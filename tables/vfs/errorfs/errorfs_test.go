@@ -273,3 +273,35 @@ func TestFaultsComeWhereTheyAreWanted(t *testing.T) {
 	_, err = f.Crash().Stat("/b")
 	require.ErrorIs(t, err, fs.ErrNotExist)
 }
+
+func TestACloneIsWhatAnotherProcessSees(t *testing.T) {
+	f := New()
+	require.NoError(t, f.MkdirAll("/d"))
+	write(t, f, "/d/a", "one")
+	require.NoError(t, f.Link("/d/a", "/d/b"))
+	other := f.Clone()
+	require.NoError(t, f.Remove("/d/a"))
+	require.Equal(t, "one", read(t, other, "/d/a"), "the original goes on alone")
+	require.Equal(t, "one", read(t, other.Crash(), "/d/b"), "all of it is durable")
+	require.ErrorIs(t, other.Link("/d/a", "/d/b"), fs.ErrExist)
+}
+
+func TestAFullDiskHasRoomAgain(t *testing.T) {
+	f := New()
+	full := true
+	f.FailIf = func(op, path string) error {
+		if full && op == "write" {
+			return syscall.ENOSPC
+		}
+		return nil
+	}
+	file, err := f.Create("/a")
+	require.NoError(t, err)
+	n, err := file.Write([]byte("abcd"))
+	require.ErrorIs(t, err, syscall.ENOSPC)
+	require.Equal(t, 2, n)
+	full = false
+	_, err = file.Write([]byte("cd"))
+	require.NoError(t, err)
+	require.Equal(t, "abcd", read(t, f, "/a"))
+}

@@ -107,6 +107,32 @@ func (n *node) at(p string) *node {
 	return n
 }
 
+// Clone returns the file system as another process sees it now, all of it durable and nothing locked. f stays as it is.
+func (f *FS) Clone() *FS {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	after := New()
+	after.root = f.root.seen(map[*node]*node{})
+	return after
+}
+
+// seen copies what stands in the tree, durable or not.
+func (n *node) seen(copies map[*node]*node) *node {
+	if c := copies[n]; c != nil {
+		return c
+	}
+	out := &node{dir: n.dir, modified: n.modified, content: slices.Clone(n.content), synced: len(n.content)}
+	copies[n] = out
+	if n.dir {
+		out.names = map[string]*node{}
+		for name, child := range n.names {
+			out.names[name] = child.seen(copies)
+		}
+		out.durable = maps.Clone(out.names)
+	}
+	return out
+}
+
 // Crash returns the file system as the least that a power cut leaves: nothing that was not synced. f stays as it is.
 func (f *FS) Crash() *FS { return f.crash(nil) }
 
