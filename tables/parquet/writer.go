@@ -27,12 +27,18 @@ const (
 	fixedBytes = 8
 )
 
+// limits are what ends a part of a file; tests make small files of many parts.
+type limits struct{ groupRows, pageBytes, writeRows int }
+
+var usualLimits = limits{groupRows: rowGroupRows, pageBytes: pageBytes, writeRows: writeRows}
+
 // Writer writes one Parquet file. It is not safe for concurrent use.
 type Writer struct {
 	out    *countingWriter
 	file   *pq.GenericWriter[any]
 	schema batch.Schema
 	leaf   []int // position of each column among the file's columns, which parquet-go sorts by name
+	limits limits
 	values []pq.Value
 	fixed  []byte // backing of the wide decimals in values
 	stats  *stats
@@ -54,7 +60,11 @@ func (w *countingWriter) Write(p []byte) (int, error) {
 
 // NewWriter begins a file of the schema on out. Each file needs a writer of its own: parquet-go's Reset leaves later
 // files without column paths (parquet-go#602). Of the table's properties it knows smelt.bloom.columns.
-func NewWriter(out io.Writer, schema batch.Schema, properties map[string]string) (w *Writer, err error) {
+func NewWriter(out io.Writer, schema batch.Schema, properties map[string]string) (*Writer, error) {
+	return newWriter(out, schema, properties, usualLimits)
+}
+
+func newWriter(out io.Writer, schema batch.Schema, properties map[string]string, at limits) (w *Writer, err error) {
 	defer guard("begin Parquet file", &err)
 	if len(schema) == 0 {
 		return nil, errors.New("begin Parquet file: there are no columns")
@@ -68,7 +78,7 @@ func NewWriter(out io.Writer, schema batch.Schema, properties map[string]string)
 		group[f.Name] = n
 	}
 	shape := pq.NewSchema("spark_schema", group)
-	w = &Writer{out: &countingWriter{Writer: out}, schema: schema, leaf: make([]int, len(schema)), stats: newStats(schema)}
+	w = &Writer{out: &countingWriter{Writer: out}, schema: schema, limits: at, leaf: make([]int, len(schema)), stats: newStats(schema)}
 	for i, f := range schema {
 		column, ok := shape.Lookup(f.Name)
 		if !ok {
@@ -76,7 +86,7 @@ func NewWriter(out io.Writer, schema batch.Schema, properties map[string]string)
 		}
 		w.leaf[i] = column.ColumnIndex
 	}
-	options := []pq.WriterOption{shape, pq.Compression(codec), pq.DataPageVersion(1), pq.CreatedBy("smelt", "1", "1"), pq.PageBufferSize(pageBytes),
+	options := []pq.WriterOption{shape, pq.Compression(codec), pq.DataPageVersion(1), pq.CreatedBy("smelt", "1", "1"), pq.PageBufferSize(at.pageBytes),
 		pq.DataPageStatistics(false), pq.ColumnIndexSizeLimit(func([]string) int { return indexBytes }), pq.BloomFilters(bloomFilters(schema, properties)...)}
 	for _, f := range schema {
 		if f.Type.Kind == batch.Decimal && f.Type.Precision > int64Digits {
@@ -101,7 +111,7 @@ func (w *Writer) Write(b *batch.Batch) (err error) {
 	}
 	w.stats.rows += int64(b.Len)
 	for from := 0; from < b.Len; {
-		n := min(writeRows, b.Len-from, rowGroupRows-w.rows)
+		n := min(w.limits.writeRows, b.Len-from, w.limits.groupRows-w.rows)
 		writers := w.file.ColumnWriters()
 		for c := range columns {
 			w.fill(&columns[c], c, from, n)
@@ -111,7 +121,7 @@ func (w *Writer) Write(b *batch.Batch) (err error) {
 		}
 		from += n
 		w.rows += n
-		if w.rows >= rowGroupRows || w.bytes >= rowGroupBytes {
+		if w.rows >= w.limits.groupRows || w.bytes >= rowGroupBytes {
 			if err := w.file.Flush(); err != nil {
 				return fmt.Errorf("end row group: %w", err)
 			}
