@@ -1,8 +1,10 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sort"
 	"strings"
 
@@ -56,6 +58,9 @@ func (d *storeDatabase) GetTableInsensitive(ctx *sql.Context, name string) (sql.
 	if err != nil {
 		return nil, false, edge(err)
 	}
+	if err := t.Refresh(); err != nil {
+		return nil, false, edge(err)
+	}
 	return found(newStoreTable(d.provider, t, current.pin(t)))
 }
 
@@ -83,7 +88,7 @@ func (d *storeDatabase) CreateTable(ctx *sql.Context, name string, schema sql.Pr
 	} else if ok {
 		return sql.ErrTableAlreadyExists.New(name)
 	}
-	def, err := definitionOf(schema.Schema, comment)
+	def, err := definitionOf(ctx, schema.Schema, comment)
 	if err != nil {
 		return edge(err)
 	}
@@ -95,12 +100,16 @@ func (d *storeDatabase) CreateTable(ctx *sql.Context, name string, schema sql.Pr
 }
 
 // definitionOf returns the table definition of a CREATE TABLE. Clauses that cannot be kept were refused by the parser.
-func definitionOf(schema sql.Schema, comment string) (tables.Definition, error) {
+func definitionOf(ctx context.Context, schema sql.Schema, comment string) (tables.Definition, error) {
 	columns, err := columnSchema(schema)
 	if err != nil {
 		return tables.Definition{}, err
 	}
 	def := tables.Definition{Schema: columns, Comment: comment, Properties: map[string]string{}}
+	if s := statementOf(ctx); s != nil {
+		def.Partitions = s.partitions
+		maps.Copy(def.Properties, s.properties)
+	}
 	var notNull []string
 	for _, c := range schema {
 		if !c.Nullable {

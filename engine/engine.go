@@ -115,6 +115,7 @@ func (e *Engine) compose() error {
 		System:    e.systemTables(),
 		Flows:     e.graph,
 		Base:      e.interactiveBase(),
+		Permits:   e.feeds.permits,
 		Logger:    e.log,
 	})
 	return err

@@ -63,6 +63,7 @@ var (
 	errDataOutOfRange     = sqlCode{1264, "22003"}
 	errBadParameterCount  = sqlCode{1582, "42000"}
 	errQueryTimeout       = sqlCode{3024, "HY000"}
+	errLockWait           = sqlCode{1205, "HY000"}
 	errDependentObject    = sqlCode{3730, "HY000"}
 )
 

@@ -24,11 +24,18 @@ func (p *parser) guard(statement sqlparser.Statement, streams bool) error {
 	case *sqlparser.Load:
 		return mysqlError(errFilePrivilege, "LOAD DATA is off: drop files into a directory read by read_files()")
 	case *sqlparser.Update:
-		return notYet("UPDATE")
+		if len(s.TableExprs) != 1 || joins(s.TableExprs[0]) {
+			return notYet("UPDATE of joined tables (WHERE may hold a subquery)")
+		}
+		if len(s.Returning) > 0 {
+			return notYet("RETURNING")
+		}
 	case *sqlparser.Delete:
-		return notYet("DELETE")
+		if len(s.Returning) > 0 {
+			return notYet("RETURNING")
+		}
 	case *sqlparser.AlterTable:
-		return notYet("ALTER TABLE")
+		return guardAlter(s)
 	case *sqlparser.Insert:
 		if s.Action == sqlparser.ReplaceStr {
 			return notYet("REPLACE")
@@ -45,6 +52,11 @@ func (p *parser) guard(statement sqlparser.Statement, streams bool) error {
 		return guardDDL(s, streams)
 	}
 	return guardAccounts(statement)
+}
+
+func joins(t sqlparser.TableExpr) bool {
+	_, ok := t.(*sqlparser.JoinTableExpr)
+	return ok
 }
 
 func guardInto(into *sqlparser.Into) error {
@@ -78,6 +90,28 @@ func guardAccounts(statement sqlparser.Statement) error {
 	return nil
 }
 
+// guardAlter lets columns be added and widened; nothing else of a table can be altered.
+func guardAlter(s *sqlparser.AlterTable) error {
+	for _, one := range s.Statements {
+		if err := guardAlterOne(one); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func guardAlterOne(s *sqlparser.DDL) error {
+	switch strings.ToLower(s.ColumnAction) {
+	case sqlparser.AddStr, sqlparser.ModifyStr, sqlparser.ChangeStr, sqlparser.DropStr, sqlparser.RenameStr:
+	default:
+		return notYet("ALTER TABLE but for ADD COLUMN and MODIFY COLUMN")
+	}
+	if s.TableSpec != nil {
+		return guardTableSpec(s.TableSpec)
+	}
+	return nil
+}
+
 func guardDDL(s *sqlparser.DDL, streams bool) error {
 	switch {
 	case s.TriggerSpec != nil:
@@ -89,7 +123,7 @@ func guardDDL(s *sqlparser.DDL, streams bool) error {
 	case !s.User.IsEmpty():
 		return notYet("account management")
 	case s.Action == sqlparser.AlterStr:
-		return notYet("ALTER TABLE")
+		return guardAlterOne(s)
 	case s.Action == sqlparser.RenameStr:
 		return notYet("RENAME TABLE")
 	case s.ViewSpec != nil && streams:

@@ -18,6 +18,9 @@ type statement struct {
 	text    string                     // as the client sent it, with what follows
 	overlay map[string]tables.Relation // placeholder or "db.table", in lower case
 
+	partitions []string          // of the table that the statement creates
+	properties map[string]string // likewise
+
 	mu      sync.Mutex
 	pinned  map[string]*tables.Snapshot // by "db.table" in lower case; nothing slow happens under mu
 	missing map[string]string           // lower-case name of a table that was not found -> that name with its database

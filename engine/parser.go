@@ -63,12 +63,16 @@ func (p *parser) ParseOneWithOptions(ctx context.Context, text string, options s
 	if ours != nil {
 		return p.inject(ours), end, nil
 	}
-	rewritten, sources, err := ddl.RewriteQuery(first)
+	plain, partitions, properties, err := ddl.CutClauses(first)
+	if err != nil {
+		return refused(err), end, nil
+	}
+	rewritten, sources, err := ddl.RewriteQuery(plain)
 	if err != nil {
 		return refused(err), end, nil
 	}
 	if len(sources) == 0 {
-		rewritten = first
+		rewritten = plain
 	}
 	statement, err := sqlparser.ParseWithOptions(ctx, rewritten, options)
 	if errors.Is(err, sqlparser.ErrEmpty) {
@@ -86,6 +90,9 @@ func (p *parser) ParseOneWithOptions(ctx context.Context, text string, options s
 		return refused(err), end, nil
 	}
 	renameSums(statement)
+	if len(partitions)+len(properties) > 0 {
+		return p.withClauses(statement, partitions, properties), end, nil
+	}
 	return p.replace(statement), end, nil
 }
 

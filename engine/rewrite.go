@@ -56,6 +56,30 @@ func (p *parser) replace(statement sqlparser.Statement) sqlparser.Statement {
 	return statement
 }
 
+// withClauses is CREATE TABLE with the clauses that only Delta knows: they travel beside the statement.
+func (p *parser) withClauses(statement sqlparser.Statement, partitions []string, properties map[string]string) sqlparser.Statement {
+	d, ok := statement.(*sqlparser.DDL)
+	if !ok {
+		return p.replace(statement)
+	}
+	return sqlparser.InjectedStatement{Auth: d.Auth, Statement: bound(func(ctx *sql.Context) (sql.Node, error) {
+		if current := statementOf(ctx); current != nil {
+			current.partitions, current.properties = partitions, properties
+		}
+		if d.OptSelect != nil {
+			return p.engine.bindCreateSelect(ctx, d)
+		}
+		plain, err := p.engine.bindPlain(ctx, d)
+		if err != nil {
+			return nil, err
+		}
+		return &node{name: "CreateTable", schema: plain.Schema(ctx), run: func(ctx *sql.Context) (sql.RowIter, error) {
+			rows, _, err := p.engine.rows(ctx, plain)
+			return rows, err
+		}}, nil
+	})}
+}
+
 // bindPlain returns the plan that go-mysql-server makes of a statement.
 func (e *sqlEngine) bindPlain(ctx *sql.Context, statement sqlparser.Statement) (sql.Node, error) {
 	n, _, err := planbuilder.New(ctx, e.engine.Analyzer.Catalog, nil).BindOnly(statement, sqlparser.String(statement), nil)
@@ -75,28 +99,30 @@ func (e *sqlEngine) rows(ctx *sql.Context, n sql.Node) (sql.RowIter, sql.Schema,
 	return rows, analyzed.Schema(ctx), nil
 }
 
-// bindShowCreateTable is SHOW CREATE TABLE, which for a flow's table adds the statement that made it in a comment: the
-// column list stays in MySQL's form because SQLAlchemy, and with it Superset, reads the columns from there.
+// bindShowCreateTable is SHOW CREATE TABLE: our own statement around the column list in MySQL's form, because SQLAlchemy,
+// and with it Superset, reads the columns from there.
 func (e *sqlEngine) bindShowCreateTable(ctx *sql.Context, s *sqlparser.Show) (sql.Node, error) {
 	plain, err := e.bindPlain(ctx, s)
 	if err != nil {
 		return nil, err
 	}
 	db := e.database(ctx, s.Table.DbQualifier.String())
-	text := ""
-	if t, err := e.config.Store.Table(db, s.Table.Name.String()); err == nil {
-		text = t.Snapshot().Definition().Properties[propertyStatement]
+	t, err := e.config.Store.Table(db, s.Table.Name.String())
+	if err != nil {
+		t = nil // a view, or a table of the system
 	}
 	run := func(ctx *sql.Context) (sql.RowIter, error) {
 		rows, _, err := e.rows(ctx, plain)
-		if err != nil || text == "" {
+		if err != nil || t == nil {
 			return rows, err
 		}
 		row, err := rows.Next(ctx)
 		if err != nil {
 			return nil, errors.Join(err, rows.Close(ctx))
 		}
-		row[1] = fmt.Sprintf("%v\n/* %s */", row[1], strings.ReplaceAll(text, "*/", "* /"))
+		if row[1], err = createText(t, fmt.Sprint(row[1])); err != nil {
+			return nil, errors.Join(err, rows.Close(ctx))
+		}
 		return sql.RowsToRowIter(row), rows.Close(ctx)
 	}
 	return &node{name: "ShowCreateTable", schema: plain.Schema(ctx), run: run}, nil

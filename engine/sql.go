@@ -31,6 +31,7 @@ type sqlConfig struct {
 	System    map[string]systemTable // tables of the database smelt, by name
 	Flows     Flows                  // nil: our statements are refused
 	Base      string                 // directory in which CREATE statements of clients look up relative paths
+	Permits   func(dir string) bool  // whether LOCATION may name a directory; nil permits none
 	Logger    *slog.Logger           // nil discards
 }
 

@@ -77,6 +77,11 @@ func (p *parser) inject(statement ddl.Statement) sqlparser.Statement {
 		auth = sqlparser.AuthType_IGNORE
 		n.name, n.schema = "ShowCreate "+s.Name, textSchema("Table", "Create Table")
 		n.run = func(ctx *sql.Context) (sql.RowIter, error) { return e.showCreate(ctx, s) }
+	case *ddl.OnTable:
+		auth = sqlparser.AuthType_CREATE
+		if n = e.onTable(s); n.IsReadOnly() && s.Verb != "VACUUM" && s.Verb != "OPTIMIZE" {
+			auth = sqlparser.AuthType_SELECT
+		}
 	default:
 		return refused(notYet(fmt.Sprintf("%T", statement)))
 	}

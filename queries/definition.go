@@ -17,6 +17,11 @@ const (
 	propertyBase      = "smelt.base"      // directory for relative paths of read_files
 	propertyFlow      = "smelt.flow"      // UUID of this generation; a full refresh begins another
 	propertySources   = "smelt.sources"   // JSON: placeholder -> id of the source table that the stream began with
+
+	// propertyFileRetention is Delta's: for how long readers elsewhere may need a file that was replaced. A view that is
+	// rewritten each second would otherwise leave a week of them in every checkpoint.
+	propertyFileRetention = "delta.deletedFileRetentionDuration"
+	viewFileRetention     = "interval 1 hours"
 )
 
 // kindName is what propertyKind and smelt.streams say.
@@ -36,7 +41,10 @@ func (f *flow) definition(schema tables.Schema, generation string, ids map[strin
 	if err != nil {
 		return tables.Definition{}, fmt.Errorf("encode sources of %s: %w", f.ref, err)
 	}
-	d := tables.Definition{Schema: f.commented(schema), Comment: f.create.Comment, Properties: map[string]string{}}
+	d := tables.Definition{Schema: f.commented(schema), Comment: f.create.Comment, Properties: map[string]string{}, Partitions: f.create.Partitions}
+	if f.create.Kind == ddl.MaterializedView {
+		d.Properties[propertyFileRetention] = viewFileRetention
+	}
 	for k, v := range f.create.Properties {
 		d.Properties[k] = v
 	}

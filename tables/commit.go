@@ -129,13 +129,16 @@ func (t *Table) definition(c Commit, now *Snapshot) (*delta.Metadata, Schema, er
 	return metadata, c.Define.Schema, err
 }
 
-// redefined returns the metadata of a new definition of the table. What files are parted by stays.
+// redefined returns the metadata of a new definition of the table. What files are parted by stays, unless the table
+// starts over.
 func (t *Table) redefined(def Definition, now *Snapshot, newID bool) (*delta.Metadata, error) {
 	id, born := now.ID(), int64(0)
 	if newID {
 		id, born = uuid.NewString(), now.Version()+1
 	}
-	def.Partitions = now.def.Partitions
+	if !newID {
+		def.Partitions = now.def.Partitions
+	}
 	metadata, err := encodeDefinition(def, id, now.state.Metadata.CreatedTime, t.name)
 	if err == nil {
 		metadata.BeBorn(born, &now.state.Metadata)

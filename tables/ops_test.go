@@ -423,3 +423,38 @@ func sortedKeys(b *Batch) []string {
 	slices.Sort(keys)
 	return keys
 }
+
+func TestAnAttachedTableIsReadAsOthersWriteIt(t *testing.T) {
+	ctx := context.Background()
+	theirs, table := numberTable(t, nil)
+	appendNumbers(t, table, 0, 10)
+	ours := openStore(t, t.TempDir())
+	attached, err := ours.Attach(ctx, "live", "their", table.Dir())
+	require.NoError(t, err)
+	require.Equal(t, span(0, 10), numbersOf(t, attached.Snapshot()))
+	changed := attached.Changed()
+	appendNumbers(t, table, 10, 20)
+	<-changed // told by the poll
+	require.Equal(t, span(0, 20), numbersOf(t, attached.Snapshot()))
+	appendNumbers(t, table, 20, 30)
+	require.NoError(t, attached.Refresh())
+	require.Equal(t, span(0, 30), numbersOf(t, attached.Snapshot()))
+	appendNumbers(t, attached, 30, 40)
+	_, err = table.Commit(ctx, Commit{Operation: "WRITE", Rows: rowsOf(t, numberBatch(40, 50))})
+	require.NoError(t, err)
+	require.Equal(t, span(0, 50), numbersOf(t, table.Snapshot()), "a writer finds the other's commit")
+
+	_, err = ours.Attach(ctx, "live", "their", table.Dir())
+	require.ErrorIs(t, err, ErrExists)
+	_, err = ours.Attach(ctx, "live", "none", t.TempDir())
+	require.ErrorIs(t, err, ErrNotFound)
+	require.NoError(t, ours.Close())
+	ours = openStore(t, ours.dir)
+	attached, err = ours.Table("live", "their")
+	require.NoError(t, err)
+	require.Equal(t, span(0, 50), numbersOf(t, attached.Snapshot()))
+	require.NoError(t, ours.Drop(ctx, "live", "their"))
+	_, err = ours.Table("live", "their")
+	require.ErrorIs(t, err, ErrNotFound)
+	require.Equal(t, span(0, 50), numbersOf(t, reopened(t, theirs).Snapshot()), "the table itself stays")
+}

@@ -62,6 +62,19 @@ func (s *Snapshot) Files() int { return len(s.state.Files) }
 // Txn returns the progress that an application committed with its rows.
 func (s *Snapshot) Txn(appID string) (version int64, ok bool) { return s.state.Txn(appID) }
 
+// Created returns when the table was made, UTC; zero where its writer did not say.
+func (s *Snapshot) Created() time.Time {
+	if s.state.Metadata.CreatedTime == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(s.state.Metadata.CreatedTime).UTC()
+}
+
+// Protocol returns the versions that a reader and a writer of the table must know.
+func (s *Snapshot) Protocol() (reader, writer int) {
+	return s.state.Protocol.MinReaderVersion, s.state.Protocol.MinWriterVersion
+}
+
 // Modified returns the time of the newest commit, UTC.
 func (s *Snapshot) Modified() time.Time { return s.time }
 

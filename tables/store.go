@@ -58,6 +58,8 @@ type Store struct {
 	// ddl is held while anything is created or dropped, I/O included; taken before a table's commitMu and before mu.
 	ddl     sync.Mutex
 	writers sync.WaitGroup // commits in flight
+	closing chan struct{}  // closed by Close
+	pollers sync.WaitGroup // of attached tables
 
 	mu        sync.RWMutex // guards what follows; never held during I/O
 	closed    bool
@@ -73,7 +75,7 @@ type database struct {
 // Open opens the directory, making it when missing, takes its lock and reads the log of every table. ErrLocked names
 // the directory when another process has it. A table that cannot be read is an error that names it.
 func Open(dir string, o Options) (*Store, error) {
-	s := &Store{dir: dir, fs: o.FS, log: o.Logger, databases: map[string]*database{}}
+	s := &Store{dir: dir, fs: o.FS, log: o.Logger, databases: map[string]*database{}, closing: make(chan struct{})}
 	if s.fs == nil {
 		s.fs = vfs.OS()
 	}
@@ -136,6 +138,10 @@ func (s *Store) loadDatabase(name string) error {
 			if err := s.loadViews(db, path); err != nil {
 				return err
 			}
+		case e.Name == externalDir:
+			if err := s.loadExternal(db, path); err != nil {
+				return err
+			}
 		case e.Dir && nameRule.MatchString(e.Name):
 			t, err := openTable(s, name, e.Name, path)
 			if errors.Is(err, errNoTable) {
@@ -183,6 +189,8 @@ func (s *Store) Close() error {
 	if closed {
 		return nil
 	}
+	close(s.closing)
+	s.pollers.Wait()
 	s.writers.Wait()
 	if err := s.lock.Close(); err != nil {
 		return fmt.Errorf("unlock data directory: %w", err)
@@ -399,12 +407,20 @@ func (s *Store) Drop(_ context.Context, db, name string) error {
 	}
 	t.commitMu.Lock()
 	defer t.commitMu.Unlock()
-	if err := s.trash(t.dir, filepath.Dir(t.dir), func() {
+	forget := func() {
 		t.drop()
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		delete(s.databases[strings.ToLower(db)].tables, strings.ToLower(name))
-	}); err != nil {
+	}
+	if t.external {
+		if err = s.detach(t); err == nil {
+			forget()
+		}
+	} else {
+		err = s.trash(t.dir, filepath.Dir(t.dir), forget)
+	}
+	if err != nil {
 		return fmt.Errorf("drop table %s.%s: %w", db, name, err)
 	}
 	return nil

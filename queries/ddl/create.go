@@ -1,6 +1,7 @@
 package ddl
 
 import (
+	"slices"
 	"strings"
 )
 
@@ -34,7 +35,7 @@ func (p *parser) create() (Statement, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.Query, c.Sources = framed(query, first, last), sources
+	c.Query, c.Sources, c.Select = framed(query, first, last), sources, p.text[first.start:last.stop]
 	return c, nil
 }
 
@@ -196,15 +197,89 @@ func (p *parser) clause(c *Create) error {
 		return err
 	case p.accept("TBLPROPERTIES"):
 		return p.properties(c.Properties)
+	case p.peek().is("PARTITIONED"):
+		var err error
+		c.Partitions, err = p.partitions()
+		return err
 	}
 	if t := p.peek(); t.kind == word {
 		if name, ok := laterClauses[strings.ToUpper(t.text)]; ok {
 			e := p.notYet(name, "")
-			e.Want = "COMMENT, TBLPROPERTIES or AS (" + name + " is not supported yet)"
+			e.Want = "COMMENT, TBLPROPERTIES, PARTITIONED BY or AS (" + name + " is not supported yet)"
 			return e
 		}
 	}
-	return p.unexpected("COMMENT, TBLPROPERTIES or AS")
+	return p.unexpected("COMMENT, TBLPROPERTIES, PARTITIONED BY or AS")
+}
+
+// settable are the properties of Delta and of smelt that a statement may set; the others say what a table is.
+var settable = []string{
+	"delta.appendOnly", "delta.autoOptimize.autoCompact", "delta.checkpointInterval", "delta.deletedFileRetentionDuration",
+	"delta.enableExpiredLogCleanup", "delta.logRetentionDuration", "smelt.bloom.columns",
+}
+
+// partitions reads PARTITIONED BY (column, ...).
+func (p *parser) partitions() ([]string, error) {
+	p.advance()
+	if err := p.expect("BY"); err != nil {
+		return nil, err
+	}
+	if err := p.expectSymbol("("); err != nil {
+		return nil, err
+	}
+	var columns []string
+	for {
+		name, err := p.identifier("the name of a column")
+		if err != nil {
+			return nil, err
+		}
+		columns = append(columns, name)
+		if p.acceptSymbol(")") {
+			return columns, nil
+		}
+		if err := p.expectSymbol(","); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// CutClauses takes the clauses of Spark that the MySQL parser does not know out of a CREATE TABLE: USING DELTA,
+// PARTITIONED BY and TBLPROPERTIES. Another statement is returned as it is. Errors are *SyntaxError.
+func CutClauses(sql string) (rest string, partitions []string, properties map[string]string, err error) {
+	if !begins(head(sql), "CREATE", "TABLE") {
+		return sql, nil, nil, nil
+	}
+	all, err := tokens(sql)
+	if err != nil {
+		return sql, nil, nil, nil // the MySQL parser says what is wrong
+	}
+	p := &parser{text: sql, all: all}
+	properties = map[string]string{}
+	out, from := "", 0
+	for depth := 0; p.peek().kind != end && (depth > 0 || !p.peek().is("AS") && !p.peek().is("SELECT")); {
+		t := p.peek()
+		switch {
+		case depth == 0 && t.is("USING") && p.accept("USING", "DELTA"):
+		case depth == 0 && t.is("PARTITIONED"):
+			partitions, err = p.partitions()
+		case depth == 0 && p.accept("TBLPROPERTIES"):
+			err = p.properties(properties)
+		default:
+			if t.kind == symbol && t.text == "(" {
+				depth++
+			} else if t.kind == symbol && t.text == ")" {
+				depth--
+			}
+			p.advance()
+			continue
+		}
+		if err != nil {
+			return sql, nil, nil, err
+		}
+		out += sql[from:t.start]
+		from = p.peek().start
+	}
+	return out + sql[from:], partitions, properties, nil
 }
 
 // properties reads ('key' = 'value', ...). As in Spark a key may be words with dots between them, and a value a number or
@@ -219,8 +294,8 @@ func (p *parser) properties(into map[string]string) error {
 		if err != nil {
 			return err
 		}
-		if lower := strings.ToLower(key); strings.HasPrefix(lower, "smelt.") || strings.HasPrefix(lower, "delta.") {
-			return p.errorAt(at, "a property whose name does not begin with smelt. or delta.")
+		if lower := strings.ToLower(key); (strings.HasPrefix(lower, "smelt.") || strings.HasPrefix(lower, "delta.")) && !slices.Contains(settable, key) {
+			return p.errorAt(at, "a property of your own, or one of "+strings.Join(settable, ", "))
 		}
 		if err := p.expectSymbol("="); err != nil {
 			return err

@@ -47,7 +47,7 @@ func (a Action) String() string {
 	}
 }
 
-// Statement is one of *Create, *Refresh, *Drop, *Show, *ShowCreate.
+// Statement is one of *Create, *Refresh, *Drop, *Show, *ShowCreate, *OnTable.
 type Statement interface{ ours() }
 
 // Create is CREATE STREAMING TABLE or CREATE MATERIALIZED VIEW.
@@ -60,7 +60,9 @@ type Create struct {
 	Expectations   []Expectation
 	Comment        string
 	Properties     map[string]string
-	Query          string // the SELECT, with placeholders for STREAM sources
+	Partitions     []string // of PARTITIONED BY
+	Select         string   // the SELECT as written
+	Query          string   // the SELECT, with placeholders for STREAM sources
 	Sources        []Source
 	Text           string // the whole statement as written, without a trailing semicolon
 }

@@ -39,6 +39,12 @@ func TestText(t *testing.T) {
 					return "unchanged\n"
 				}
 				return text + "\n" + showSources(sources)
+			case "clauses":
+				rest, partitions, properties, err := CutClauses(d.Input)
+				if err != nil {
+					return err.Error() + "\n"
+				}
+				return fmt.Sprintf("%s\npartitions %q properties %q\n", rest, partitions, properties)
 			case "normal":
 				return Normal(d.Input) + "\n"
 			default:
@@ -82,6 +88,9 @@ func show(s Statement) string {
 		if len(s.Properties) > 0 {
 			fmt.Fprintf(&out, "properties %q\n", s.Properties)
 		}
+		if len(s.Partitions) > 0 {
+			fmt.Fprintf(&out, "partitions %q\n", s.Partitions)
+		}
 		fmt.Fprintf(&out, "query %q\n", s.Query)
 		out.WriteString(showSources(s.Sources))
 	case *Refresh:
@@ -90,6 +99,8 @@ func show(s Statement) string {
 		fmt.Fprintf(&out, "drop %s %s if exists: %t\n", s.Kind, qualified(s.Database, s.Name), s.IfExists)
 	case *Show:
 		fmt.Fprintf(&out, "show %s like %q\n", s.Kind, s.Like)
+	case *OnTable:
+		fmt.Fprintf(&out, "%+v\n", *s)
 	case *ShowCreate:
 		fmt.Fprintf(&out, "show create %s %s\n", s.Kind, qualified(s.Database, s.Name))
 	}

@@ -40,7 +40,6 @@ var laterStatements = []later{
 	{"CHECK PIPELINE", "CHECK PIPELINE", ""},
 	{"EXPLAIN REFRESH", "EXPLAIN REFRESH", "SELECT strategy, reason FROM smelt.streams"},
 	{"EXPLAIN ROW", "EXPLAIN ROW", ""},
-	{"VACUUM", "VACUUM", ""},
 }
 
 // laterStatement returns the entry for a statement that begins with the words, nil for any other.
@@ -74,6 +73,6 @@ func (p *parser) refuseLater() error {
 
 // laterClauses are clauses of CREATE that are not there yet, by their first word.
 var laterClauses = map[string]string{
-	"SCHEDULE": "SCHEDULE", "TRIGGER": "TRIGGER ON UPDATE", "REFRESH": "REFRESH POLICY", "PARTITIONED": "PARTITIONED BY", "CLUSTER": "CLUSTER BY",
+	"SCHEDULE": "SCHEDULE", "TRIGGER": "TRIGGER ON UPDATE", "REFRESH": "REFRESH POLICY", "CLUSTER": "CLUSTER BY",
 	"FLOW": "FLOW AUTO CDC", "WITH": "WITH", "LOCATION": "LOCATION", "USING": "USING",
 }

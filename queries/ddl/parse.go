@@ -19,7 +19,9 @@ const headWords = 7
 // Parse reads one statement. Both results are nil for a statement that is not ours: it is left to the MySQL parser, text
 // that does not lex included. An error is a *SyntaxError.
 func Parse(sql string) (Statement, error) {
-	if !ours(head(sql)) {
+	words := head(sql)
+	onTable := isOnTable(sql, words)
+	if !onTable && !ours(words) {
 		return nil, nil
 	}
 	all, err := tokens(sql)
@@ -31,6 +33,8 @@ func Parse(sql string) (Statement, error) {
 		return nil, err
 	}
 	switch {
+	case onTable:
+		return p.onTable()
 	case p.accept("CREATE"):
 		return p.create()
 	case p.accept("REFRESH"):
