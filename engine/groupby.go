@@ -225,10 +225,18 @@ func appendInt(dst []byte, kind byte, n int64) []byte {
 }
 
 func appendFloat(dst []byte, f float64) []byte {
-	if f == 0 {
-		f = 0 // -0 and 0 are one group
+	return binary.BigEndian.AppendUint64(append(dst, 'f'), groupBits(f))
+}
+
+// groupBits returns the same bits for numbers that are one group: -0 and 0, and NaN of any origin.
+func groupBits(f float64) uint64 {
+	switch {
+	case f == 0:
+		return 0
+	case f != f:
+		return math.Float64bits(math.NaN())
 	}
-	return binary.BigEndian.AppendUint64(append(dst, 'f'), math.Float64bits(f))
+	return math.Float64bits(f)
 }
 
 // canonical prints a decimal without trailing zeros: 1.50 and 1.5 are one group.

@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/dolthub/go-mysql-server/sql"
 	"github.com/dolthub/go-mysql-server/sql/analyzer"
@@ -14,13 +16,15 @@ import (
 
 // retypeLiterals gives literals that are compared with a column the type of the column. go-mysql-server converts one of
 // the two for each row otherwise, which costs more than reading the row. A literal changes only where the comparison
-// stays the same.
+// stays the same. Two comparisons are mended on the way: LIKE with a prefix, and those with NaN.
 func retypeLiterals(ctx *sql.Context, _ *analyzer.Analyzer, n sql.Node, _ *plan.Scope, _ analyzer.RuleSelector, _ *sql.QueryFlags) (sql.Node, transform.TreeIdentity, error) {
 	if !n.Resolved() {
 		return n, transform.SameTree, nil
 	}
 	return transform.NodeExprsWithOpaque(ctx, n, func(ctx *sql.Context, e sql.Expression) (sql.Expression, transform.TreeIdentity, error) {
-		switch e.(type) {
+		switch like := e.(type) {
+		case *expression.Like:
+			return mendLike(ctx, like)
 		case *expression.Equals, *expression.GreaterThan, *expression.GreaterThanOrEqual, *expression.LessThan, *expression.LessThanOrEqual, *expression.Between:
 		default:
 			return e, transform.SameTree, nil
@@ -30,20 +34,78 @@ func retypeLiterals(ctx *sql.Context, _ *analyzer.Analyzer, n sql.Node, _ *plan.
 		if column == nil {
 			return e, transform.SameTree, nil
 		}
-		changed := false
+		changed := transform.SameTree
 		for i, c := range children {
 			if l, ok := c.(*expression.Literal); ok {
 				if retyped := retype(ctx, l, column.Type(ctx)); retyped != nil {
-					children[i], changed = retyped, true
+					children[i], changed = retyped, transform.NewTree
 				}
 			}
 		}
-		if !changed {
-			return e, transform.SameTree, nil
+		if types.IsFloat(column.Type(ctx)) {
+			if ordered := withoutNaN(e, children); ordered != nil {
+				return ordered, transform.NewTree, nil
+			}
+		}
+		if changed == transform.SameTree {
+			return e, changed, nil
 		}
 		e, err := e.WithChildren(ctx, children...)
-		return e, transform.NewTree, err
+		return e, changed, err
 	})
+}
+
+// withoutNaN turns a comparison for greater round to one for less, nil for others: go-mysql-server takes NaN for greater
+// than all and all for greater than NaN, but nothing for less, and no comparison with NaN should be true. It is also
+// what the statistics of data files say, which know of no NaN.
+func withoutNaN(e sql.Expression, operands []sql.Expression) sql.Expression {
+	switch e.(type) {
+	case *expression.GreaterThan:
+		return expression.NewLessThan(operands[1], operands[0])
+	case *expression.GreaterThanOrEqual:
+		return expression.NewLessThanOrEqual(operands[1], operands[0])
+	case *expression.Between:
+		return expression.NewAnd(expression.NewLessThanOrEqual(operands[1], operands[0]), expression.NewLessThanOrEqual(operands[0], operands[2]))
+	}
+	return nil
+}
+
+// mendLike keeps go-mysql-server from taking x LIKE 'a%' for x BETWEEN 'a' AND 'aÿ', which leaves out all that goes on
+// with a character beyond U+00FF, and from taking a backslash for itself. A prefix becomes the range that it stands for.
+func mendLike(ctx *sql.Context, like *expression.Like) (sql.Expression, transform.TreeIdentity, error) {
+	column, isColumn := like.LeftChild.(*expression.GetField)
+	l, ok := like.RightChild.(*expression.Literal)
+	if !ok || like.Escape != nil {
+		return like, transform.SameTree, nil
+	}
+	pattern, _ := l.Value().(string)
+	prefix, open := strings.CutSuffix(pattern, "%")
+	if isColumn && open && prefix != "" && !strings.ContainsAny(prefix, "%_\\") && column.Type(ctx).Equals(stringType) && retype(ctx, l, stringType) != nil {
+		if end := afterPrefix(prefix); end != "" {
+			from, to := expression.NewLiteral(prefix, stringType), expression.NewLiteral(end, stringType)
+			return expression.NewAnd(expression.NewGreaterThanOrEqual(column, from), expression.NewLessThan(column, to)), transform.NewTree, nil
+		}
+	}
+	if strings.Contains(pattern, "\\") || open {
+		return expression.NewLike(like.LeftChild, like.RightChild, expression.NewLiteral("\\", types.LongText)), transform.NewTree, nil
+	}
+	return like, transform.SameTree, nil
+}
+
+// afterPrefix returns the first text behind all that begin with prefix; "" if there is none or prefix is no UTF-8.
+func afterPrefix(prefix string) string {
+	if !utf8.ValidString(prefix) || strings.ContainsRune(prefix, utf8.RuneError) {
+		return ""
+	}
+	last, size := utf8.DecodeLastRuneInString(prefix)
+	last++
+	if !utf8.ValidRune(last) {
+		last = 0xE000 // behind the surrogates, which are no characters
+	}
+	if last > utf8.MaxRune || last == utf8.RuneError {
+		return ""
+	}
+	return prefix[:len(prefix)-size] + string(last)
 }
 
 // comparedColumn returns the column among the operands of a comparison whose other operands are literals, or nil.

@@ -41,6 +41,7 @@ type sqlEngine struct {
 	config   sqlConfig
 	provider *provider
 	engine   *sqle.Engine
+	vectors  vectors
 	log      *slog.Logger
 }
 
@@ -61,7 +62,7 @@ func newSQL(cfg sqlConfig) (*sqlEngine, error) {
 	}
 	e := &sqlEngine{config: cfg, provider: p, log: cfg.Logger}
 	overrides := sql.EngineOverrides{Builder: sql.BuilderOverrides{Parser: &parser{engine: e}}}
-	builder := cfg.Functions.AddRules(addRules(analyzer.NewBuilder(p).AddOverrides(overrides)))
+	builder := cfg.Functions.AddRules(addRules(analyzer.NewBuilder(p).AddOverrides(overrides), &e.vectors))
 	e.engine = sqle.New(builder.Build(), &sqle.Config{})
 	e.engine.Analyzer.ExecBuilder.PriorityBuilder = &executor{inner: e.engine.Analyzer.ExecBuilder}
 	e.addInner()

@@ -8,6 +8,7 @@ import (
 	"github.com/dolthub/go-mysql-server/sql"
 
 	"smelt/tables"
+	"smelt/tables/filter"
 )
 
 // estimatedRows is what the planner is told of relations that cannot count themselves: enough that it prefers a hash
@@ -20,10 +21,11 @@ type relationTable struct {
 	database   string
 	name       string
 	comment    string
-	all        sql.Schema // every column of the relation
-	schema     sql.Schema // the projected columns
-	projection []string   // nil: no projection asked for
-	bytes      int64      // size on disk, for planning only
+	all        sql.Schema         // every column of the relation
+	schema     sql.Schema         // the projected columns
+	projection []string           // nil: no projection asked for
+	conditions []filter.Condition // what the statement asks of the rows; advice
+	bytes      int64              // size on disk, for planning only
 }
 
 var (
@@ -106,6 +108,14 @@ func (t *relationTable) project(names []string) (*relationTable, error) {
 	return &p, nil
 }
 
+// pruned returns the relation without rows that fail the conditions, as far as it knows them without reading.
+func (t *relationTable) pruned() tables.Relation {
+	if p, ok := t.relation.(tables.Pruner); ok && len(t.conditions) > 0 {
+		return p.Prune(t.conditions)
+	}
+	return t.relation
+}
+
 // wholeTable is the single partition of a relation: go-mysql-server reads partitions one after the other, so splitting
 // would gain nothing; a reader decodes in parallel behind its Next.
 type wholeTable struct{}
@@ -139,7 +149,7 @@ func (t *relationTable) PartitionRows(ctx *sql.Context, _ sql.Partition) (sql.Ro
 			columns[i] = plainName(c.Name)
 		}
 	}
-	reader, err := t.relation.Scan(ctx, columns)
+	reader, err := t.pruned().Scan(ctx, columns)
 	if err != nil {
 		return nil, err
 	}
