@@ -143,8 +143,9 @@ func (p *vectorPlan) groups(ctx *sql.Context) (int, error) {
 	return n, err
 }
 
-// read takes in the batches one after the other, because sums of floating-point numbers depend on their order. The
-// second core is not idle: a scan decodes ahead.
+// read takes in the batches one after the other, because sums of floating-point numbers depend on their order, and the
+// order of the groups is that of the rows. Other cores would not help: a scan decodes ahead on all of them, and takes
+// longer for a row than all that is done here.
 func (p *vectorPlan) read(ctx *sql.Context, reader tables.Reader) (int, error) {
 	keys := newGroupKeys(p.keys)
 	var chosen selection
@@ -188,13 +189,13 @@ type selection struct {
 
 // rows returns the places of the rows of b that pass all filters.
 func (s *selection) rows(b *tables.Batch, filters []vectorTest) []int32 {
-	s.chosen = s.chosen[:0]
 	if len(filters) == 0 {
-		for i := range b.Len {
+		for i := len(s.chosen); i < b.Len; i++ {
 			s.chosen = append(s.chosen, int32(i))
 		}
-		return s.chosen
+		return s.chosen[:b.Len]
 	}
+	s.chosen = s.chosen[:0]
 	s.truths = resize(s.truths, b.Len)
 	filters[0].test(b, s.truths)
 	for i, t := range s.truths {

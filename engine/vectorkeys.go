@@ -45,7 +45,7 @@ func (k *groupKeys) assign(b *tables.Batch, rows []int32) []int32 {
 		for j, code := range k.codes {
 			k.groups[j] = pairs.number(uint64(k.groups[j])<<32 | uint64(code))
 		}
-		k.count = len(pairs.keys)
+		k.count = int(pairs.count)
 	}
 	return k.groups
 }
@@ -77,7 +77,19 @@ func newKeyColumn(of vectorExpr) *keyColumn {
 // number writes the number of the value in each of the rows to out.
 func (k *keyColumn) number(b *tables.Batch, rows []int32, out []int32) {
 	c := k.of.column(b)
-	kind := k.of.typ().Kind
+	switch kind := k.of.typ().Kind; {
+	case kind == tables.String:
+		numberAll(k, c, c.Strings, rows, out, k.texts.number)
+	case kind == tables.Decimal:
+		numberAll(k, c, c.Decimals, rows, out, k.decimal)
+	case floating(kind):
+		numberAll(k, c, c.Floats, rows, out, func(f float64) int32 { return k.whole.number(groupBits(f)) })
+	default:
+		numberAll(k, c, c.Ints, rows, out, func(n int64) int32 { return k.whole.number(uint64(n)) })
+	}
+}
+
+func numberAll[T any](k *keyColumn, c *tables.Column, values []T, rows, out []int32, index func(T) int32) {
 	for i, r := range rows {
 		if c.Valid != nil && !c.Valid[r] {
 			if k.null < 0 {
@@ -87,28 +99,22 @@ func (k *keyColumn) number(b *tables.Batch, rows []int32, out []int32) {
 			out[i] = k.null
 			continue
 		}
-		var at int32
-		switch kind {
-		case tables.String:
-			at = k.texts.number(c.Strings[r])
-		case tables.Decimal:
-			n, known := k.decimals[c.Decimals[r]]
-			if !known {
-				n = int32(len(k.decimals))
-				k.decimals[c.Decimals[r]] = n
-			}
-			at = n
-		case tables.Float, tables.Double:
-			at = k.whole.number(groupBits(c.Floats[r]))
-		default:
-			at = k.whole.number(uint64(c.Ints[r]))
-		}
+		at := index(values[r])
 		if int(at) == len(k.numbers) {
 			k.numbers = append(k.numbers, k.next)
 			k.next++
 		}
 		out[i] = k.numbers[at]
 	}
+}
+
+func (k *keyColumn) decimal(d tables.Int128) int32 {
+	n, known := k.decimals[d]
+	if !known {
+		n = int32(len(k.decimals))
+		k.decimals[d] = n
+	}
+	return n
 }
 
 // firstSlots is the size of an empty index, a power of two.
@@ -118,42 +124,50 @@ const firstSlots = 64
 // times as long. A random seed keeps anybody from choosing values that meet in one place.
 type wholeIndex struct {
 	seed  uint64
-	slots []int32 // number+1 of a key, 0 for an empty slot
-	keys  []uint64
+	count int32
+	slots []wholeSlot
+}
+
+type wholeSlot struct {
+	key    uint64
+	number int32 // plus one; 0 for an empty slot
 }
 
 func newWholeIndex() *wholeIndex {
-	return &wholeIndex{seed: rand.Uint64(), slots: make([]int32, firstSlots)}
+	return &wholeIndex{seed: rand.Uint64(), slots: make([]wholeSlot, firstSlots)}
 }
 
 func (x *wholeIndex) number(key uint64) int32 {
+	slot := x.slot(key)
+	if slot.number == 0 {
+		x.count++
+		slot.key, slot.number = key, x.count
+		if 2*int(x.count) > len(x.slots) {
+			x.grow()
+		}
+		return x.count - 1
+	}
+	return slot.number - 1
+}
+
+// slot returns the slot that has the key or is empty and to have it.
+func (x *wholeIndex) slot(key uint64) *wholeSlot {
 	mask := uint64(len(x.slots) - 1)
 	for at := x.hash(key) & mask; ; at = (at + 1) & mask {
-		n := x.slots[at]
-		if n == 0 {
-			return x.add(key, at)
-		}
-		if x.keys[n-1] == key {
-			return n - 1
+		if slot := &x.slots[at]; slot.number == 0 || slot.key == key {
+			return slot
 		}
 	}
 }
 
-func (x *wholeIndex) add(key, at uint64) int32 {
-	x.keys = append(x.keys, key)
-	x.slots[at] = int32(len(x.keys))
-	if 2*len(x.keys) > len(x.slots) {
-		x.slots = make([]int32, 2*len(x.slots))
-		mask := uint64(len(x.slots) - 1)
-		for i, key := range x.keys {
-			at := x.hash(key) & mask
-			for x.slots[at] != 0 {
-				at = (at + 1) & mask
-			}
-			x.slots[at] = int32(i + 1)
+func (x *wholeIndex) grow() {
+	before := x.slots
+	x.slots = make([]wholeSlot, 2*len(before))
+	for _, s := range before {
+		if s.number > 0 {
+			*x.slot(s.key) = s
 		}
 	}
-	return int32(len(x.keys) - 1)
 }
 
 func (x *wholeIndex) hash(key uint64) uint64 {
