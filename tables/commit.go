@@ -114,7 +114,7 @@ var errNothing = errors.New("nothing to do")
 
 // definition returns the metadata action of the commit, nil when it does not change, and the schema of its rows.
 func (t *Table) definition(c Commit, now *Snapshot) (*delta.Metadata, Schema, error) {
-	if err := now.state.Metadata.CheckWrite(c.Rows != nil, c.Overwrite); err != nil {
+	if err := now.checkWrite(c.Rows != nil, c.Overwrite); err != nil {
 		return nil, nil, err
 	}
 	if c.Define == nil {

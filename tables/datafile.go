@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -19,6 +20,48 @@ const (
 	maxFileRows  = 1 << 20
 	maxFileBytes = 128 << 20
 )
+
+// Tags of a data file in the log: CRC-32C, in hexadecimal, of its footer, and of its page indexes and Bloom filters.
+// Parquet checks its pages only, and elsewhere one flipped bit can turn a value into another or hide rows.
+const (
+	tagFooter  = "smelt.footerSum"
+	tagIndexes = "smelt.indexSum"
+)
+
+// sums reads the check sums of a file that was just written, and with them its footer: what cannot be read back is not
+// committed.
+func (d *dataFile) sums(size int64) (map[string]string, error) {
+	f, err := parquet.Open(d.out, size, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	if f.Rows() != d.rows {
+		return nil, fmt.Errorf("%d rows went in, the file says %d", d.rows, f.Rows())
+	}
+	indexes, err := f.IndexSum()
+	if err != nil {
+		return nil, err
+	}
+	return map[string]string{tagFooter: sumText(f.FooterSum()), tagIndexes: sumText(indexes)}, nil
+}
+
+func sumText(sum uint32) string { return strconv.FormatUint(uint64(sum), 16) }
+
+// checkSums compares an open file with what the log says of it, if it says anything; the indexes only if they matter.
+func checkSums(f *parquet.File, tags map[string]string, indexes bool) error {
+	if want, ok := tags[tagFooter]; ok && sumText(f.FooterSum()) != want {
+		return fmt.Errorf("damaged data file: its footer has the check sum %x, the log says %s", f.FooterSum(), want)
+	}
+	want, ok := tags[tagIndexes]
+	if !ok || !indexes {
+		return nil
+	}
+	got, err := f.IndexSum()
+	if err == nil && sumText(got) != want {
+		err = fmt.Errorf("damaged data file: its indexes have the check sum %x, the log says %s", got, want)
+	}
+	return err
+}
 
 // dataFile is a Parquet file being written.
 type dataFile struct {
@@ -62,13 +105,18 @@ func (d *dataFile) finish() (delta.Add, error) {
 	if err == nil {
 		size, err = d.out.Size()
 	}
+	var tags map[string]string
+	if err == nil {
+		tags, err = d.sums(size)
+	}
 	if err != nil {
 		return delta.Add{}, errors.Join(fmt.Errorf("finish %s: %w", d.name, err), d.abandon())
 	}
 	if err := d.out.Close(); err != nil {
 		return delta.Add{}, errors.Join(fmt.Errorf("close %s: %w", d.name, err), d.table.store.fs.Remove(d.path()))
 	}
-	return delta.Add{Path: url.PathEscape(d.name), PartitionValues: d.partition, Size: size, ModificationTime: time.Now().UnixMilli(), DataChange: true, Stats: stats}, nil
+	return delta.Add{Path: url.PathEscape(d.name), PartitionValues: d.partition, Size: size, ModificationTime: time.Now().UnixMilli(), DataChange: true, Stats: stats,
+		Tags: tags}, nil
 }
 
 // pathOf returns where a data file of the log lies.

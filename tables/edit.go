@@ -18,7 +18,7 @@ var ErrChanged = errors.New("rows were changed meanwhile")
 // them is meant. Data files without such a row stay; the others are written anew. Both batches have the table's schema.
 func (t *Table) Edit(ctx context.Context, old, updated *Batch, c Commit) (version int64, err error) {
 	return t.change(ctx, func(now *Snapshot) (change, error) {
-		if err := now.state.Metadata.CheckWrite(updated != nil, true); err != nil {
+		if err := now.checkWrite(updated != nil, true); err != nil {
 			return change{}, err
 		}
 		e := &edit{old: old, updated: updated, left: map[string][]int{}}
@@ -193,6 +193,9 @@ func (r *editReader) Close() error { return r.rows.Close() }
 func (t *Table) Redefine(ctx context.Context, def Definition, c Commit) (version int64, err error) {
 	return t.change(ctx, func(now *Snapshot) (change, error) {
 		ch := change{Commit: c, rearranged: true}
+		if err := now.checkWrite(true, false); err != nil {
+			return ch, err
+		}
 		widened, err := checkWidening(now.Schema(), def.Schema)
 		if err != nil {
 			return ch, err
@@ -220,7 +223,7 @@ func (t *Table) Restore(ctx context.Context, version int64) (int64, error) {
 	}
 	return t.change(ctx, func(now *Snapshot) (change, error) {
 		ch := change{Commit: Commit{Operation: "RESTORE", Parameters: map[string]string{"version": strconv.FormatInt(version, 10)}}}
-		if err := now.state.Metadata.CheckWrite(false, true); err != nil {
+		if err := now.checkWrite(false, true); err != nil {
 			return ch, err
 		}
 		wanted := map[string]bool{}

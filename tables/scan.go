@@ -294,6 +294,9 @@ func (r *fileScan) open(add delta.File) (f *openFile, err error) {
 	if f.File, err = parquet.Open(in, size, r.stored, r.where); err != nil {
 		return nil, err
 	}
+	if err := checkSums(f.File, add.Tags, len(r.where) > 0); err != nil {
+		return nil, err
+	}
 	if f.Rows() != add.Rows {
 		return nil, fmt.Errorf("damaged data file: %d rows, the log says %d", f.Rows(), add.Rows)
 	}

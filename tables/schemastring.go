@@ -123,7 +123,7 @@ func encodeSchema(s Schema) (string, error) {
 	return string(text), nil
 }
 
-// decodeSchema reads Delta's schemaString. Nested types are refused by name.
+// decodeSchema reads Delta's schemaString. A column of a nested type, which only other writers make, is a JSON column here.
 func decodeSchema(text string) (Schema, error) {
 	if text == "" {
 		return nil, nil
@@ -134,13 +134,16 @@ func decodeSchema(text string) (Schema, error) {
 	}
 	schema := make(Schema, len(in.Fields))
 	for i, f := range in.Fields {
-		var name string
-		if err := json.Unmarshal(f.Type, &name); err != nil {
-			return nil, fmt.Errorf("read schema: column %q has the nested type %s, which is not supported", f.Name, f.Type)
-		}
-		t, err := parseType(name)
-		if err != nil {
-			return nil, fmt.Errorf("read schema: column %q: %w", f.Name, err)
+		t := Type{Kind: JSON}
+		if !nested(f.Type) {
+			var name string
+			if err := json.Unmarshal(f.Type, &name); err != nil {
+				return nil, fmt.Errorf("read schema: column %q has the type %s, which is not supported", f.Name, f.Type)
+			}
+			var err error
+			if t, err = parseType(name); err != nil {
+				return nil, fmt.Errorf("read schema: column %q: %w", f.Name, err)
+			}
 		}
 		if f.Metadata[jsonMark] == "json" {
 			t.Kind = JSON
@@ -151,9 +154,32 @@ func decodeSchema(text string) (Schema, error) {
 	return schema, nil
 }
 
+// nested reports whether a type is a struct, an array or a map.
+func nested(text json.RawMessage) bool {
+	var t struct {
+		Type string `json:"type"`
+	}
+	return json.Unmarshal(text, &t) == nil && (t.Type == "struct" || t.Type == "array" || t.Type == "map")
+}
+
+// nestedColumns lists the columns of a schemaString that are nested: they can be read, as JSON, and not written.
+func nestedColumns(text string) []string {
+	var in structType
+	if text == "" || json.Unmarshal([]byte(text), &in) != nil {
+		return nil // decodeSchema says what is wrong
+	}
+	var names []string
+	for _, f := range in.Fields {
+		if nested(f.Type) {
+			names = append(names, f.Name)
+		}
+	}
+	return names
+}
+
 var kindOf = map[string]Kind{
 	"boolean": Boolean, "byte": Byte, "short": Short, "integer": Integer, "long": Long, "float": Float, "double": Double,
-	"string": String, "binary": Binary, "date": Date, "timestamp": Timestamp,
+	"string": String, "binary": Binary, "date": Date, "timestamp": Timestamp, "timestamp_ntz": Timestamp,
 }
 
 func parseType(name string) (Type, error) {

@@ -2,6 +2,8 @@ package tables
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"time"
 
 	"smelt/tables/delta"
@@ -85,3 +87,14 @@ func (s *Snapshot) Scan(ctx context.Context, columns []string) (Reader, error) {
 
 // Prune implements Pruner.
 func (s *Snapshot) Prune(conditions []filter.Condition) Relation { return prune(s, conditions) }
+
+// checkWrite refuses what this writer cannot keep of what the table promises.
+func (s *Snapshot) checkWrite(adds, removes bool) error {
+	if names := nestedColumns(s.state.Metadata.SchemaString); adds && len(names) > 0 {
+		return fmt.Errorf("%w: rows cannot be written to nested columns (%s)", delta.ErrUnsupported, strings.Join(names, ", "))
+	}
+	if err := s.state.Protocol.CheckWrite(); err != nil {
+		return err
+	}
+	return s.state.Metadata.CheckWrite(adds, removes)
+}

@@ -141,6 +141,9 @@ func (t *Table) Optimize(ctx context.Context) (removed, added int, err error) {
 // compaction rewrites the files below a size; errNothing when there are not two of them.
 func (t *Table) compaction(ctx context.Context, now *Snapshot, below int64) (change, error) {
 	c := change{Commit: Commit{Operation: "OPTIMIZE"}, rearranged: true}
+	if err := now.checkWrite(true, false); err != nil {
+		return c, err
+	}
 	perPartition := map[string]int{}
 	for _, f := range now.state.Files {
 		if f.Size < below {
@@ -194,6 +197,9 @@ func (t *Table) Vacuum(ctx context.Context, retain time.Duration, dry bool) (pat
 	}
 	defer t.store.writers.Done()
 	now := t.Snapshot()
+	if err := now.checkWrite(false, false); err != nil {
+		return nil, fmt.Errorf("vacuum %s.%s: %w", t.db, t.name, err)
+	}
 	if retain < 0 {
 		retain = retention(now, "delta.deletedFileRetentionDuration", fileRetention)
 	}

@@ -9,7 +9,7 @@ import (
 	"fmt"
 )
 
-// The protocol versions that this package writes, and the highest that it reads and appends to.
+// The protocol versions of the tables that this package makes, and the writer version up to which it appends to others.
 const (
 	ReaderVersion = 1
 	WriterVersion = 2
@@ -62,6 +62,7 @@ type Add struct {
 	DataChange       bool              `json:"dataChange"`
 	Stats            string            `json:"stats,omitempty"`
 	Tags             map[string]string `json:"tags,omitempty"`
+	DeletionVector   map[string]any    `json:"deletionVector,omitempty"` // some rows do not belong to the table: recognised to be refused
 }
 
 // Remove says that a data file no longer belongs to the table.

@@ -209,7 +209,7 @@ func TestAFaultyCommitLeavesTheReplayWhereItWas(t *testing.T) {
 	require.NoError(t, err)
 	before := describe(r.State())
 	for _, actions := range [][]Action{
-		{add("b", 2), {Protocol: &Protocol{MinReaderVersion: 3, MinWriterVersion: 7, ReaderFeatures: []string{"deletionVectors"}}}},
+		{add("b", 2), {Protocol: &Protocol{MinReaderVersion: 3, MinWriterVersion: 7, ReaderFeatures: []string{"v2Checkpoint"}}}},
 		{{Remove: &Remove{Path: "a"}}, {Add: &Add{Path: "b", Stats: "{"}}},
 		{{Txn: &Txn{AppID: "x", Version: 1}}, {Metadata: &Metadata{ID: "m", Format: Format{Provider: "orc"}}}},
 	} {

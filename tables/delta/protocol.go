@@ -3,21 +3,40 @@ package delta
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
 // ErrUnsupported marks a table that needs more of a reader or writer than this package has.
 var ErrUnsupported = errors.New("unsupported Delta table")
 
+// readFeatures are the table features of reader version 3 that ask nothing more of this reader than it does: widened columns
+// and times without a zone are read as they are, column mapping is looked for in the metadata, and deletion vectors at
+// each data file.
+var readFeatures = []string{"timestampNtz", "typeWidening", "typeWidening-preview", "vacuumProtocolCheck", "columnMapping", "deletionVectors"}
+
+// maxReaderVersion is the last with a number that says something; behind it features have names.
+const maxReaderVersion = 3
+
 func (p *Protocol) check() error {
-	if p.MinReaderVersion > ReaderVersion {
-		return fmt.Errorf("%w: it needs reader version %d%s, this one reads version %d", ErrUnsupported, p.MinReaderVersion, features(p.ReaderFeatures), ReaderVersion)
+	if p.MinReaderVersion > maxReaderVersion {
+		return fmt.Errorf("%w: it needs reader version %d%s", ErrUnsupported, p.MinReaderVersion, features(p.ReaderFeatures))
 	}
-	if p.MinWriterVersion > WriterVersion {
-		return fmt.Errorf("%w: it needs writer version %d%s, this one writes version %d", ErrUnsupported, p.MinWriterVersion, features(p.WriterFeatures), WriterVersion)
+	for _, f := range p.ReaderFeatures {
+		if !slices.Contains(readFeatures, f) {
+			return fmt.Errorf("%w: it needs a reader with the feature %s", ErrUnsupported, f)
+		}
 	}
 	if p.MinReaderVersion < 1 || p.MinWriterVersion < 1 {
 		return fmt.Errorf("%w: protocol of reader version %d and writer version %d", ErrCorrupt, p.MinReaderVersion, p.MinWriterVersion)
+	}
+	return nil
+}
+
+// CheckWrite refuses tables whose writers must do more than this one does.
+func (p *Protocol) CheckWrite() error {
+	if p.MinWriterVersion > WriterVersion {
+		return fmt.Errorf("%w: it needs writer version %d%s, this one writes version %d", ErrUnsupported, p.MinWriterVersion, features(p.WriterFeatures), WriterVersion)
 	}
 	return nil
 }

@@ -137,6 +137,9 @@ func filesOf(version int64, actions []Action) ([]File, error) {
 		if a.Add == nil {
 			continue
 		}
+		if v := a.Add.DeletionVector; v != nil {
+			return nil, fmt.Errorf("%w: data file %s has a deletion vector of %v rows", ErrUnsupported, a.Add.Path, v["cardinality"])
+		}
 		rows, err := a.Add.rows()
 		if err != nil {
 			return nil, err

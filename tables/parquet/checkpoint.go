@@ -34,6 +34,12 @@ type addRow struct {
 	DataChange       *bool              `parquet:"dataChange,optional"`
 	Stats            *string            `parquet:"stats,optional"`
 	Tags             map[string]*string `parquet:"tags,optional"`
+	DeletionVector   *vectorRow         `parquet:"deletionVector,optional"`
+}
+
+type vectorRow struct {
+	StorageType *string `parquet:"storageType,optional"`
+	Cardinality *int64  `parquet:"cardinality,optional"`
 }
 
 type removeRow struct {
@@ -62,8 +68,10 @@ type formatRow struct {
 }
 
 type protocolRow struct {
-	MinReaderVersion *int32 `parquet:"minReaderVersion,optional"`
-	MinWriterVersion *int32 `parquet:"minWriterVersion,optional"`
+	MinReaderVersion *int32    `parquet:"minReaderVersion,optional"`
+	MinWriterVersion *int32    `parquet:"minWriterVersion,optional"`
+	ReaderFeatures   []*string `parquet:"readerFeatures,optional,list"`
+	WriterFeatures   []*string `parquet:"writerFeatures,optional,list"`
 }
 
 // WriteCheckpoint writes the actions as a single-file checkpoint of the classic kind (V1).
@@ -138,16 +146,12 @@ func rowOf(a *delta.Action) checkpointRow {
 			ExtendedFileMetadata: &a.Remove.ExtendedFileMetadata, PartitionValues: nullable(a.Remove.PartitionValues), Size: unlessZero(&a.Remove.Size)}}
 	case a.Metadata != nil:
 		m := a.Metadata
-		columns := make([]*string, len(m.PartitionColumns))
-		for i := range columns {
-			columns[i] = &m.PartitionColumns[i]
-		}
 		return checkpointRow{Metadata: &metadataRow{ID: &m.ID, Name: unlessZero(&m.Name), Description: unlessZero(&m.Description), SchemaString: &m.SchemaString,
-			Format: &formatRow{Provider: &m.Format.Provider, Options: plain(m.Format.Options)}, PartitionColumns: columns, Configuration: plain(m.Configuration),
+			Format: &formatRow{Provider: &m.Format.Provider, Options: plain(m.Format.Options)}, PartitionColumns: pointers(m.PartitionColumns), Configuration: plain(m.Configuration),
 			CreatedTime: unlessZero(&m.CreatedTime)}}
 	case a.Protocol != nil:
 		read, write := int32(a.Protocol.MinReaderVersion), int32(a.Protocol.MinWriterVersion)
-		return checkpointRow{Protocol: &protocolRow{MinReaderVersion: &read, MinWriterVersion: &write}}
+		return checkpointRow{Protocol: &protocolRow{MinReaderVersion: &read, MinWriterVersion: &write}} // of our own: without features
 	default:
 		return checkpointRow{}
 	}
@@ -160,7 +164,7 @@ func (r *checkpointRow) action() delta.Action {
 	case r.Add != nil && r.Add.Path != nil:
 		a := r.Add
 		return delta.Action{Add: &delta.Add{Path: *a.Path, PartitionValues: texts(a.PartitionValues), Size: orZero(a.Size), ModificationTime: orZero(a.ModificationTime),
-			DataChange: orZero(a.DataChange), Stats: orZero(a.Stats), Tags: texts(a.Tags)}}
+			DataChange: orZero(a.DataChange), Stats: orZero(a.Stats), Tags: texts(a.Tags), DeletionVector: a.DeletionVector.vector()}}
 	case r.Remove != nil && r.Remove.Path != nil:
 		a := r.Remove
 		return delta.Action{Remove: &delta.Remove{Path: *a.Path, DeletionTimestamp: orZero(a.DeletionTimestamp), DataChange: orZero(a.DataChange),
@@ -172,15 +176,30 @@ func (r *checkpointRow) action() delta.Action {
 		if m.Format != nil {
 			out.Format = delta.Format{Provider: orZero(m.Format.Provider), Options: texts(m.Format.Options)}
 		}
-		for _, c := range m.PartitionColumns {
-			out.PartitionColumns = append(out.PartitionColumns, orZero(c))
-		}
+		out.PartitionColumns = append(out.PartitionColumns, list(m.PartitionColumns)...)
 		return delta.Action{Metadata: &out}
 	case r.Protocol != nil && r.Protocol.MinReaderVersion != nil:
-		return delta.Action{Protocol: &delta.Protocol{MinReaderVersion: int(*r.Protocol.MinReaderVersion), MinWriterVersion: int(orZero(r.Protocol.MinWriterVersion))}}
+		p := r.Protocol
+		return delta.Action{Protocol: &delta.Protocol{MinReaderVersion: int(*p.MinReaderVersion), MinWriterVersion: int(orZero(p.MinWriterVersion)),
+			ReaderFeatures: list(p.ReaderFeatures), WriterFeatures: list(p.WriterFeatures)}}
 	default:
 		return delta.Action{}
 	}
+}
+
+func (v *vectorRow) vector() map[string]any {
+	if v == nil || v.StorageType == nil {
+		return nil
+	}
+	return map[string]any{"storageType": *v.StorageType, "cardinality": orZero(v.Cardinality)}
+}
+
+func list(values []*string) []string {
+	var out []string
+	for _, v := range values {
+		out = append(out, orZero(v))
+	}
+	return out
 }
 
 // nullable returns partition values with null for "", which means the same and is what others write.
@@ -190,6 +209,14 @@ func nullable(m map[string]string) map[string]*string {
 		if *v == "" {
 			out[k] = nil
 		}
+	}
+	return out
+}
+
+func pointers(values []string) []*string {
+	out := make([]*string, len(values))
+	for i := range out {
+		out[i] = &values[i]
 	}
 	return out
 }

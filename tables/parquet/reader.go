@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"math"
 
@@ -33,6 +34,8 @@ type File struct {
 	schema  batch.Schema
 	columns []stored // of schema
 	where   []wanted
+	footer  int64  // where it begins
+	sum     uint32 // of the footer
 }
 
 // stored says how a file holds a column of the table.
@@ -46,14 +49,16 @@ type stored struct {
 // rows that need not be read.
 func Open(in io.ReaderAt, size int64, schema batch.Schema, where []Where) (f *File, err error) {
 	defer guard("open Parquet file", &err)
-	if in, err = readTail(in, size); err != nil {
+	tail, footer, sum, err := readTail(in, size)
+	if err != nil {
 		return nil, fmt.Errorf("open Parquet file: %w", err)
 	}
+	in = tail
 	file, err := pq.OpenFile(in, size, pq.SkipPageIndex(true), pq.SkipBloomFilters(true), pq.SkipMagicBytes(true))
 	if err != nil {
 		return nil, fmt.Errorf("open Parquet file: %w", err)
 	}
-	f = &File{in: in, size: size, file: file, groups: file.RowGroups(), schema: schema, columns: make([]stored, len(schema))}
+	f = &File{in: in, size: size, footer: footer, sum: sum, file: file, groups: file.RowGroups(), schema: schema, columns: make([]stored, len(schema))}
 	if err := f.checkRows(); err != nil {
 		return nil, fmt.Errorf("open Parquet file: %w", err)
 	}
@@ -92,33 +97,34 @@ func (r *tailReader) ReadAt(b []byte, offset int64) (int, error) {
 	return 0, io.ErrUnexpectedEOF
 }
 
-// readTail reads the end of a file and checks that its footer is what parquet-go can decode in bounded memory.
-func readTail(in io.ReaderAt, size int64) (io.ReaderAt, error) {
+// readTail reads the end of a file and checks that its footer is what parquet-go can decode in bounded memory. It
+// returns where the footer begins and its CRC-32C.
+func readTail(in io.ReaderAt, size int64) (out io.ReaderAt, start int64, sum uint32, err error) {
 	if size < 2*magicBytes {
-		return nil, fmt.Errorf("damaged Parquet data: a file of %d bytes has no footer", size)
+		return nil, 0, 0, fmt.Errorf("damaged Parquet data: a file of %d bytes has no footer", size)
 	}
 	r := &tailReader{ReaderAt: in}
 	if err := r.load(size, tailBytes); err != nil {
-		return nil, err
+		return nil, 0, 0, err
 	}
 	end := r.tail[len(r.tail)-magicBytes:]
 	if string(end[4:]) != "PAR1" {
-		return nil, fmt.Errorf("damaged Parquet data: the file ends with %q", end[4:])
+		return nil, 0, 0, fmt.Errorf("damaged Parquet data: the file ends with %q", end[4:])
 	}
 	footer := int64(binary.LittleEndian.Uint32(end))
 	if footer > size-magicBytes {
-		return nil, fmt.Errorf("damaged Parquet data: a footer of %d bytes in a file of %d", footer, size)
+		return nil, 0, 0, fmt.Errorf("damaged Parquet data: a footer of %d bytes in a file of %d", footer, size)
 	}
 	if footer+magicBytes > int64(len(r.tail)) {
 		if err := r.load(size, footer+magicBytes); err != nil {
-			return nil, err
+			return nil, 0, 0, err
 		}
 	}
 	at := int64(len(r.tail)) - magicBytes - footer
 	if _, err := thriftLength(r.tail[at : at+footer]); err != nil {
-		return nil, fmt.Errorf("read footer: %w", err)
+		return nil, 0, 0, fmt.Errorf("read footer: %w", err)
 	}
-	return r, nil
+	return r, size - magicBytes - footer, crc32.Checksum(r.tail[at:at+footer], castagnoli), nil
 }
 
 func (r *tailReader) load(size, length int64) error {
