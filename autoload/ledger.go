@@ -107,6 +107,29 @@ func (l *ledger) make() error {
 	return nil
 }
 
+// sweep removes temporary files that a crash left behind. Most names come again and are written over; that of a
+// compaction does not.
+func (l *ledger) sweep() error {
+	for _, dir := range []string{filepath.Dir(l.dir), l.dir} { // the schema's, and the entries'
+		infos, err := l.fs.List(dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("list ledger: %w", err)
+		}
+		for _, i := range infos {
+			if i.Name[0] != '.' || filepath.Ext(i.Name) != ".tmp" {
+				continue
+			}
+			if err := l.fs.Remove(filepath.Join(dir, i.Name)); err != nil {
+				return fmt.Errorf("sweep ledger: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
 // passedOver is the number of the entry for the files that were there before the first batch and are not to be read.
 const passedOver = 0
 

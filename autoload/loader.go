@@ -91,6 +91,9 @@ func Open(ctx context.Context, c Config) (*Loader, error) {
 	if c.StateDir == "" {
 		return l, l.peek(ctx)
 	}
+	if err := l.ledger.sweep(); err != nil {
+		return nil, err
+	}
 	if err := l.readLedger(); err != nil {
 		return nil, err
 	}
