@@ -165,6 +165,7 @@ func (t toldTable) in(ctx *sql.Context, left, right sql.Expression) []filter.Con
 }
 
 // condition returns a condition with the values as the columnar form has them; none if one of them has no such form.
+// Texts in data files are UTF-8, whose bytes have the order of its characters.
 func condition(field tables.Field, op filter.Op, values ...literal) []filter.Condition {
 	c := filter.Condition{Column: field.Name, Op: op}
 	for _, v := range values {
@@ -287,14 +288,18 @@ func literalFor(ctx *sql.Context, l *expression.Literal, t tables.Type, shown sq
 	return v, op, ok
 }
 
-// wholeLiteral returns the value of a literal of a signed integer type or a truth value.
+// maxExact is the greatest whole number up to which a DOUBLE holds every one.
+const maxExact = 1 << 53
+
+// wholeLiteral returns the value of a whole number or truth value. go-mysql-server makes literals such as 200 unsigned
+// and compares them with columns as DOUBLE, which means the same while the literal is exact in it.
 func wholeLiteral(ctx *sql.Context, l *expression.Literal) (int64, bool) {
-	if !types.IsSigned(l.Type(ctx)) {
+	if !types.IsInteger(l.Type(ctx)) {
 		return 0, false
 	}
 	v, in, err := types.Int64.Convert(ctx, l.Value())
 	n, ok := v.(int64)
-	return n, ok && err == nil && in == sql.InRange
+	return n, ok && err == nil && in == sql.InRange && (n <= maxExact || types.IsSigned(l.Type(ctx)))
 }
 
 // literalBetween returns the whole number that separates the same whole numbers as the decimal l does: x > 3.5 is
@@ -328,7 +333,7 @@ func decimalLiteral(ctx *sql.Context, l *expression.Literal, t tables.Type) (v t
 	if n, is := wholeLiteral(ctx, l); is {
 		d, ok = decimal.NewFromInt(n), true
 	}
-	if !ok || !types.IsDecimal(l.Type(ctx)) && !types.IsSigned(l.Type(ctx)) {
+	if !ok || !types.IsDecimal(l.Type(ctx)) && !types.IsInteger(l.Type(ctx)) {
 		return v, false
 	}
 	units := d.Shift(int32(t.Scale))
@@ -354,11 +359,15 @@ func literalsIn(ctx *sql.Context, list sql.Expression, t tables.Type, shown sql.
 			null = true
 			continue
 		}
-		if whole(t.Kind) && !types.IsSigned(l.Type(ctx)) {
+		if whole(t.Kind) && !types.IsInteger(l.Type(ctx)) {
 			return nil, false, false
 		}
 		v, _, ok := literalFor(ctx, l, t, shown, isEqual)
 		if !ok {
+			return nil, false, false
+		}
+		// After an unsigned literal all are compared as DOUBLE.
+		if whole(t.Kind) && !types.IsSigned(tuple[0].Type(ctx)) && (v.whole > maxExact || v.whole < -maxExact) {
 			return nil, false, false
 		}
 		values = append(values, v)

@@ -66,6 +66,7 @@ func TestConditionsReachTables(t *testing.T) {
 		{"SELECT i32 FROM t WHERE i32 = 5", "i32 in 5"},
 		{"SELECT i32 FROM t WHERE 5 < i32 AND i64 <= 7 AND i8 <=> 3 AND i16 <=> NULL", "i32 > 5; i64 <= 7; i8 in 3; i16 null"},
 		{"SELECT i32 FROM t WHERE i32 > 3.5 AND i32 <= -3.5 AND i64 < 2.0 AND i16 = 2.5", "i32 > 3; i32 <= -4; i64 < 2"},
+		{"SELECT i32 FROM t WHERE i32 > 200 AND i64 IN (1, 60000) AND i64 < 18446744073709551615 AND f64 < 200 AND price < 200", "i32 > 200; i64 in 1 60000; f64 < 200; price < 20000"},
 		{"SELECT i32 FROM t WHERE flag = TRUE AND flag < 2", "flag in true"},
 		{"SELECT i32 FROM t WHERE f64 > 0.5 AND 0.5 >= f32 AND f64 BETWEEN 1 AND 2", "f64 > 0.5; f64 >= 1; f64 <= 2"},
 		{"SELECT i32 FROM t WHERE NOT (f64 <= 0.5) AND NOT (i8 <= 1)", "i8 > 1"},
@@ -237,6 +238,9 @@ func TestCountReadsNoFile(t *testing.T) {
 		require.Contains(t, runStatement(t.Context(), s.db, query, false), "4", query)
 	}
 	require.Contains(t, runStatement(t.Context(), s.db, "SELECT COUNT(i) FROM t", false), "ERROR")
+	for _, query := range []string{"SELECT SUM(i) FROM t WHERE i > 200", "SELECT i FROM t WHERE i > 200", "SELECT i FROM t WHERE i IN (200, 300) OR FALSE"} {
+		require.NotContains(t, runStatement(t.Context(), s.db, query, false), "ERROR", "the log says that no file has such rows")
+	}
 }
 
 // countingRelation counts the batches that are asked for.
