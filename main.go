@@ -27,6 +27,7 @@ type cli struct {
 	Serve  serveCmd  `cmd:"" help:"Serve tables to MySQL clients and keep the pipelines running."`
 	Run    runCmd    `cmd:"" help:"Process all that is there once, show progress, exit."`
 	SQL    sqlCmd    `cmd:"" name:"sql" help:"A small client, for machines without one."`
+	Check  checkCmd  `cmd:"" help:"Prove that files, ledgers, tables and views agree; name the first difference."`
 	Replay replayCmd `cmd:"" help:"Drop recorded rows into a watched directory as if they were live."`
 }
 
@@ -50,6 +51,10 @@ type runCmd struct {
 	dataFlags
 	Pipeline    string `arg:"" help:"A .sql file or a directory of them."`
 	FullRefresh bool   `help:"Rebuild the pipeline's tables from the start."`
+}
+
+type checkCmd struct {
+	Data string `default:"data" placeholder:"DIR" help:"Directory of the tables (${default}); no server may have it open."`
 }
 
 type sqlCmd struct {
@@ -87,6 +92,10 @@ func (c runCmd) Run(ctx context.Context) error {
 		DataDir: c.Data, Watch: c.Watch, AllowPaths: c.AllowPath, Pipelines: []string{c.Pipeline},
 		FullRefresh: c.FullRefresh, Logger: logger(c.Verbose),
 	}, os.Stderr)
+}
+
+func (c checkCmd) Run(ctx context.Context) error {
+	return engine.Check(ctx, engine.Config{DataDir: c.Data, Logger: logger(false)}, os.Stdout)
 }
 
 func (c sqlCmd) Run(ctx context.Context) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -130,6 +131,9 @@ func (l *ledger) sweep() error {
 	return nil
 }
 
+// ledgerDir is the name of the ledger in the state directory.
+const ledgerDir = "ledger"
+
 // passedOver is the number of the entry for the files that were there before the first batch and are not to be read.
 const passedOver = 0
 
@@ -177,6 +181,13 @@ func (l *ledger) read(committed int64) (files map[string]File, found bool, err e
 		}
 	}
 	return files, len(paths) > 0, nil
+}
+
+// ReadLedger returns what the ledger in the state directory of a Loader says of each file up to a committed batch.
+func ReadLedger(stateDir string, committed int64) ([]File, error) {
+	l := ledger{fs: vfs.OS(), dir: filepath.Join(stateDir, ledgerDir)}
+	files, _, err := l.read(committed)
+	return slices.Collect(maps.Values(files)), err
 }
 
 // parse reads the name of an entry.

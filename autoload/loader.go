@@ -83,7 +83,7 @@ func Open(ctx context.Context, c Config) (*Loader, error) {
 	if c.PollInterval <= 0 {
 		c.PollInterval = defaultPoll
 	}
-	l := &Loader{cfg: c, ledger: ledger{fs: c.FS, dir: filepath.Join(c.StateDir, "ledger")}, lister: lister{dir: c.Dir, options: c.Options},
+	l := &Loader{cfg: c, ledger: ledger{fs: c.FS, dir: filepath.Join(c.StateDir, ledgerDir)}, lister: lister{dir: c.Dir, options: c.Options},
 		retryAt: map[string]time.Time{}, committed: c.Committed, files: map[string]File{}}
 	if err := l.readSchema(); err != nil {
 		return nil, err

@@ -106,6 +106,7 @@ func (e *Engine) compose() error {
 		Exec: func(ctx context.Context, database, statement string) error {
 			return e.sql.exec(ctx, database, statement)
 		},
+		Ledger: e.ledger,
 		Logger: e.log,
 	})
 	var err error

@@ -110,6 +110,14 @@ func TestKillNineTwentyTimesLosesAndDoublesNothing(t *testing.T) {
 	require.NoError(t, replay.Wait())
 	checkAirline(s, want)
 	s.stop()
+	for _, e := range env {
+		k, v, _ := cut(e)
+		t.Setenv(k, v)
+	}
+	out, errs, code := command(t, "check", "--data", data)
+	require.Zero(t, code, out+errs)
+	require.Contains(t, out, fmt.Sprintf("ok    live.bronze: read the %d rows of the %d files in its ledger", airlineRows, airlineFiles))
+	require.Contains(t, out, "ok    live.app: equals its SELECT")
 }
 
 // checkAirline waits until everything has arrived and compares all four tables with what they must be.

@@ -76,7 +76,10 @@ type Config struct {
 	Describe DescribeFunc
 	Feed     FeedFunc
 	Exec     func(ctx context.Context, database, sql string) error // runs a plain statement of a pipeline
-	Logger   *slog.Logger                                          // nil discards
+	// Ledger returns what a feed has noted down to a committed batch: the rows that came in, and of how many files. Only
+	// Check needs it.
+	Ledger func(ctx context.Context, stateDir string, committed int64) (rows int64, files int, err error)
+	Logger *slog.Logger // nil discards
 }
 
 // Errors of statements about flows; wrapped, with the name.

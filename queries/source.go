@@ -199,13 +199,17 @@ func (f *flow) feed(ctx context.Context, s ddl.Source, t *tables.Table, now *tab
 		return feed, nil
 	}
 	committed, _ := now.Txn(progressOf(now, s.Placeholder))
-	state := t.StateDir(generation(now) + "-" + strings.ReplaceAll(s.Placeholder, ":", "-"))
-	feed, err := f.g.cfg.Feed(ctx, *s.Files, f.base, state, committed)
+	feed, err := f.g.cfg.Feed(ctx, *s.Files, f.base, f.stateDir(t, now, s), committed)
 	if err != nil {
 		return nil, err
 	}
 	f.feeds[s.Placeholder] = feed
 	return feed, nil
+}
+
+// stateDir is where the feed of a source keeps its ledger.
+func (f *flow) stateDir(t *tables.Table, now *tables.Snapshot, s ddl.Source) string {
+	return t.StateDir(generation(now) + "-" + strings.ReplaceAll(s.Placeholder, ":", "-"))
 }
 
 func (f *flow) closeFeeds() error {

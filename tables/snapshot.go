@@ -46,6 +46,9 @@ func (s *Snapshot) Version() int64 { return s.state.Version }
 // ID returns the table's id, which a full refresh changes.
 func (s *Snapshot) ID() string { return s.state.Metadata.ID }
 
+// Born returns the version that gave the table its present id.
+func (s *Snapshot) Born() int64 { return s.state.Born }
+
 // Definition returns what the table says of itself at this version. The caller must not change its maps and slices.
 func (s *Snapshot) Definition() Definition { return s.def }
 

@@ -1,0 +1,170 @@
+package queries
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"smelt/queries/ddl"
+	"smelt/tables"
+)
+
+// errUnproven is wrapped by what cannot be compared, with the reason: it is no fault.
+var errUnproven = errors.New("not compared")
+
+// Check compares every flow's table with where its rows come from: a materialized view with its SELECT over the versions
+// that it was computed from, a streaming table with the counts of its batches and with the ledgers of its directories.
+// found is told of each comparison: what was compared, and the first difference or nil. proven is false for one that
+// could not be made. It is for graphs that were not started.
+func (g *Graph) Check(ctx context.Context, found func(table, what string, proven bool, err error)) error {
+	for _, s := range g.Flows() {
+		f := g.find(s.Database, s.Table)
+		if f == nil {
+			continue
+		}
+		tell := func(what string, err error) {
+			if errors.Is(err, errUnproven) {
+				found(f.ref.String(), what+": "+err.Error(), false, nil)
+				return
+			}
+			found(f.ref.String(), what, true, err)
+		}
+		t, err := f.table()
+		switch {
+		case err != nil:
+			tell("its table", err)
+		case f.create.Kind == ddl.MaterializedView:
+			tell("equals its SELECT", f.checkView(ctx, t))
+		default:
+			f.checkStream(ctx, t, tell)
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkView runs the SELECT over the versions that the view was computed from.
+func (f *flow) checkView(ctx context.Context, t *tables.Table) error {
+	if f.broken != nil {
+		return f.broken
+	}
+	now := t.Snapshot()
+	if !computed(now) {
+		return fmt.Errorf("%w: it was never computed", errUnproven)
+	}
+	overlay := map[string]tables.Relation{}
+	var errs []error
+	err := f.g.resolve(f.shape.reads, nil, func(r reference, source *tables.Table) {
+		version, ok := now.Txn(progressOf(now, source.Snapshot().ID()))
+		if !ok {
+			errs = append(errs, fmt.Errorf("%w: %s was made anew since", errUnproven, r))
+			return
+		}
+		then, err := source.At(ctx, version)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%w: %w", errUnproven, err))
+			return
+		}
+		overlay[r.String()] = then
+	})
+	if err := errors.Join(append(errs, err)...); err != nil {
+		return err
+	}
+	result, err := f.g.cfg.Query(ctx, Query{Database: f.database, SQL: withExpectations(f.create), Tables: overlay})
+	if err != nil {
+		return err
+	}
+	defer result.Close()
+	rows := newChecked(result, f.create.Expectations, &Progress{})
+	var batches []*tables.Batch
+	for {
+		b, err := rows.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		batches = append(batches, b)
+	}
+	if got, want := now.Schema().Names(), rows.Schema().Names(); !slices.Equal(got, want) {
+		return fmt.Errorf("its columns are %s, those of its SELECT %s", strings.Join(got, ", "), strings.Join(want, ", "))
+	}
+	onlyView, onlySelect, err := tables.Difference(ctx, now, tables.FromBatches(rows.Schema(), batches...))
+	switch {
+	case err != nil:
+		return err
+	case onlyView != "":
+		return fmt.Errorf("its SELECT does not yield its row %s", onlyView)
+	case onlySelect != "":
+		return fmt.Errorf("it lacks the row %s of its SELECT", onlySelect)
+	}
+	return nil
+}
+
+// checkStream compares the rows of a streaming table with the counts of its batches, and those with the ledgers.
+func (f *flow) checkStream(ctx context.Context, t *tables.Table, tell func(what string, err error)) {
+	now := t.Snapshot()
+	in, out, err := countBatches(ctx, t)
+	if err == nil && out != now.Rows() {
+		err = fmt.Errorf("it has %d rows, its batches wrote %d", now.Rows(), out)
+	}
+	tell("holds what its batches wrote", err)
+	var listed int64
+	files := 0
+	for _, s := range f.create.Sources {
+		if s.Files == nil {
+			return // batches count the rows of tables and files together
+		}
+		if overwrites(s.Files) {
+			tell("its ledger", fmt.Errorf("%w: with allowOverwrites the rows of a file come more than once", errUnproven))
+			return
+		}
+		committed, _ := now.Txn(progressOf(now, s.Placeholder))
+		rows, n, err := f.g.cfg.Ledger(ctx, f.stateDir(t, now, s), committed)
+		if err != nil {
+			tell("its ledger", err)
+			return
+		}
+		listed, files = listed+rows, files+n
+	}
+	if err == nil && listed != in {
+		err = fmt.Errorf("the ledger has %d rows in %d files, its batches read %d", listed, files, in)
+	}
+	tell(fmt.Sprintf("read the %d rows of the %d files in its ledger", listed, files), err)
+}
+
+func overwrites(files *ddl.Files) bool {
+	for name, value := range files.Options {
+		if strings.EqualFold(strings.TrimPrefix(strings.ToLower(name), "cloudfiles."), "allowOverwrites") && strings.EqualFold(value, "true") {
+			return true
+		}
+	}
+	return false
+}
+
+// countBatches adds up what the batches of the table's present generation read and wrote.
+func countBatches(ctx context.Context, t *tables.Table) (in, out int64, err error) {
+	history, err := t.History(ctx, 0)
+	if err != nil {
+		return 0, 0, err
+	}
+	born := t.Snapshot().Born()
+	if len(history) == 0 || history[len(history)-1].Version > born {
+		return 0, 0, fmt.Errorf("%w: the log was cleaned up behind its first batch", errUnproven)
+	}
+	for _, c := range history {
+		if c.Version < born {
+			break
+		}
+		if p, ok := ProgressOf(c); ok {
+			in, out = in+p.RowsIn, out+p.RowsOut
+		}
+	}
+	return in, out, nil
+}

@@ -1,0 +1,135 @@
+package tables
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strconv"
+	"time"
+)
+
+// Verify reads every data file of the table whole and compares it with what the log says: that it is there, its size,
+// its check sums, its rows. stray are the files that no version needs, which Vacuum removes when they are old enough.
+func (t *Table) Verify(ctx context.Context) (stray int, err error) {
+	now := t.Snapshot()
+	rows, err := now.Scan(ctx, nil)
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	var got int64
+	for {
+		b, err := rows.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return 0, err
+		}
+		got += int64(b.Len)
+	}
+	if got != now.Rows() {
+		return 0, fmt.Errorf("%d rows read, the log says %d", got, now.Rows())
+	}
+	if t.external {
+		return 0, nil // what lies beside the files of others is theirs
+	}
+	t.commitMu.Lock()
+	defer t.commitMu.Unlock()
+	needed := map[string]bool{}
+	for _, f := range t.Snapshot().state.Files {
+		needed[localName(f.Path)] = true
+	}
+	for _, f := range t.replay.Tombstones(0) {
+		needed[localName(f.Path)] = true
+	}
+	paths, err := t.unneeded("", needed, time.Now())
+	return len(paths), err
+}
+
+// floatDigits is how many digits of a float count in Difference: sums of the same numbers in another order agree in them.
+const floatDigits = 12
+
+// Difference compares two relations of the same columns as bags of rows and describes the first row that only one of
+// them has; "" if they are equal. a and b say whose rows they are.
+func Difference(ctx context.Context, a, b Relation) (onlyA, onlyB string, err error) {
+	counts := map[string]int{}
+	if err := eachRow(ctx, a, func(batch *Batch, row int) { counts[roundedKey(batch, row)]++ }); err != nil {
+		return "", "", err
+	}
+	if err := eachRow(ctx, b, func(batch *Batch, row int) {
+		key := roundedKey(batch, row)
+		if counts[key]--; counts[key] < 0 && onlyB == "" {
+			onlyB = describeRow(batch, row)
+		}
+	}); err != nil {
+		return "", "", err
+	}
+	err = eachRow(ctx, a, func(batch *Batch, row int) {
+		if onlyA == "" && counts[roundedKey(batch, row)] > 0 {
+			onlyA = describeRow(batch, row)
+		}
+	})
+	return onlyA, onlyB, err
+}
+
+func eachRow(ctx context.Context, r Relation, f func(b *Batch, row int)) error {
+	rows, err := r.Scan(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for {
+		b, err := rows.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for row := range b.Len {
+			f(b, row)
+		}
+	}
+}
+
+// roundedKey is rowKey with floats cut to floatDigits.
+func roundedKey(b *Batch, row int) string {
+	out := &Batch{Schema: b.Schema, Columns: make([]Column, len(b.Columns)), Len: b.Len}
+	copy(out.Columns, b.Columns)
+	key := ""
+	for i, f := range b.Schema {
+		if (f.Type.Kind != Float && f.Type.Kind != Double) || b.Columns[i].Null(row) {
+			continue
+		}
+		v := b.Columns[i].Floats[row]
+		if v == 0 || math.IsNaN(v) {
+			v = math.Abs(v) // no sign of zero
+		}
+		key += strconv.FormatFloat(v, 'e', floatDigits-1, 64) + ","
+		out.Columns[i] = Column{Valid: make([]bool, b.Len)} // told above
+	}
+	return key + string(rowKey(nil, out, row))
+}
+
+// describeRow writes a row for a person.
+func describeRow(b *Batch, row int) string {
+	const maxText = 60 // bytes of one value: the row must stay readable
+	out := "("
+	for i, f := range b.Schema {
+		if i > 0 {
+			out += ", "
+		}
+		text := "NULL"
+		if c := &b.Columns[i]; !c.Null(row) {
+			text = partitionText(c, f.Type, row)
+		}
+		if len(text) > maxText {
+			text = text[:maxText] + "..."
+		}
+		out += f.Name + " = " + text
+	}
+	return out + ")"
+}
