@@ -37,9 +37,13 @@ type addRow struct {
 	DeletionVector   *vectorRow         `parquet:"deletionVector,optional"`
 }
 
+// vectorRow has all fields of a deletion vector, though none is written: delta-kernel-rs refuses a checkpoint that has some.
 type vectorRow struct {
-	StorageType *string `parquet:"storageType,optional"`
-	Cardinality *int64  `parquet:"cardinality,optional"`
+	StorageType    *string `parquet:"storageType,optional"`
+	PathOrInlineDv *string `parquet:"pathOrInlineDv,optional"`
+	Offset         *int32  `parquet:"offset,optional"`
+	SizeInBytes    *int32  `parquet:"sizeInBytes,optional"`
+	Cardinality    *int64  `parquet:"cardinality,optional"`
 }
 
 type removeRow struct {

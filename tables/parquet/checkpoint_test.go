@@ -44,5 +44,12 @@ func TestACheckpointIsWrittenAsSparkDoes(t *testing.T) {
 			repeated group list {
 				optional binary element (STRING);
 			}
+		}`)	// delta-kernel-rs wants all fields of a group, or none.
+	require.Contains(t, schema.String(), `optional group deletionVector {
+			optional binary storageType (STRING);
+			optional binary pathOrInlineDv (STRING);
+			optional int32 offset (INT(32,true));
+			optional int32 sizeInBytes (INT(32,true));
+			optional int64 cardinality (INT(64,true));
 		}`)
 }

@@ -142,10 +142,11 @@ func (c *conversion) dense(col *batch.Column, v *values, from, n int) error {
 			}
 			return nil
 		}
-		col.Strings = slices.Grow(col.Strings, n)
-		at := v.ends[from]
-		for _, end := range v.ends[from+1 : to+1] {
-			col.Strings = append(col.Strings, v.text[at:end])
+		had := len(col.Strings)
+		col.Strings = slices.Grow(col.Strings, n)[:had+n]
+		out, ends, at := col.Strings[had:], v.ends[from+1:to+1], v.ends[from]
+		for i, end := range ends {
+			out[i] = v.text[at:end]
 			at = end
 		}
 	default:
