@@ -157,9 +157,11 @@ func (r *fileScan) decodeFile(o *opening) {
 // stopped, to clean up behind itself.
 func (r *fileScan) start(ahead int, work func(*rowGroup) error) {
 	p := &rowGroup{out: make(chan *Batch, ahead)}
-	select {
-	case r.parts <- p:
-	case <-r.ctx.Done():
+	if r.ctx.Err() == nil { // once one was left out, none may follow
+		select {
+		case r.parts <- p:
+		case <-r.ctx.Done():
+		}
 	}
 	r.running.Go(func() {
 		defer close(p.out)
@@ -262,6 +264,9 @@ func (r *fileScan) Next(ctx context.Context) (*Batch, error) {
 func (r *fileScan) Close() error {
 	r.cancel()
 	r.running.Wait()
+	if r.failed == nil {
+		r.failed = context.Canceled
+	}
 	return nil
 }
 
