@@ -13,8 +13,11 @@ import (
 const (
 	randomKills      = 100
 	randomKillsShort = 10
-	// longestLife is about seven times what a start takes, so that one kill in seven hits a start.
-	longestLife = 250 * time.Millisecond
+	// A life lasts up to lifeStarts times what a start takes, so that about one kill in five hits a start, and shortestLife
+	// to longestLife, which is for a busy machine.
+	lifeStarts   = 5
+	shortestLife = 200 * time.Millisecond
+	longestLife  = 500 * time.Millisecond
 	// longestPause of the producer: some hundred files a second, which the server keeps up with while it lives.
 	longestPause = 15 * time.Millisecond
 )
@@ -29,22 +32,27 @@ func TestRandomKillsWhileFilesKeepComing(t *testing.T) {
 	if testing.Short() {
 		kills = randomKillsShort
 	}
-	m := newMortal(t)
+	m := newMortal(t, 10)
 	m.drop(1)
 	stop, stopped := make(chan struct{}), make(chan error, 1)
 	go func() { stopped <- m.produce(rand.New(rand.NewPCG(seed, 1)), stop) }()
 	began := time.Now()
+	first := start(t, nil, m.args()...)
+	starting := time.Since(began)
+	first.kill()
+	life := min(max(lifeStarts*starting, shortestLife), longestLife)
+	t.Logf("a start takes %s, a life up to %s", starting.Round(time.Millisecond), life)
 	for range kills {
 		cmd := m.launch()
-		<-time.After(time.Duration(random.Int64N(int64(longestLife))))
+		<-time.After(time.Duration(random.Int64N(int64(life))))
 		require.NoError(t, cmd.Process.Kill())
 		killed(t, cmd, "the server ended by itself")
 	}
 	close(stop)
 	require.NoError(t, <-stopped)
-	t.Logf("%d kills in %s, %d rows in %d files", kills, time.Since(began).Round(time.Millisecond), m.rows, m.files)
 	versions, err := filepath.Glob(filepath.Join(m.data, "live", "bronze", "_delta_log", "*.json"))
 	require.NoError(t, err)
+	t.Logf("%d kills in %s, %d rows in %d files, %d commits to bronze", kills, time.Since(began).Round(time.Millisecond), m.rows, m.files, len(versions))
 	require.Greater(t, len(versions), kills/4, "the server lived too short to do anything")
 	m.survives()
 }

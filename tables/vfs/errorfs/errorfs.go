@@ -337,6 +337,13 @@ func (f *FS) Lock(p string) (io.Closer, error) {
 	}), nil
 }
 
+// Unlock takes every lock from its holder, as the kernel does when a process ends.
+func (f *FS) Unlock() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clear(f.locks)
+}
+
 type closer func() error
 
 // Close implements io.Closer.
