@@ -1,0 +1,2 @@
+"""Tables that deltalake writes, for smelt to read."""
+SCENARIOS = {}
