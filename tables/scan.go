@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/url"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -45,7 +47,7 @@ func scanWhere(ctx context.Context, t *Table, schema Schema, columns []string, f
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	cores := runtime.GOMAXPROCS(0)
-	r := &fileScan{ctx: ctx, cancel: cancel, table: t, schema: chosen, stored: stored(chosen, t.Snapshot().def.Partitions), where: where,
+	r := &fileScan{ctx: ctx, cancel: cancel, table: t, schema: chosen, where: where,
 		parts: make(chan *rowGroup, cores-1), opened: make(chan *opening, cores*filesPerCore-1)}
 	r.running.Go(func() { r.openAll(files) })
 	r.running.Go(r.decodeAll)
@@ -59,7 +61,6 @@ type fileScan struct {
 	cancel context.CancelFunc
 	table  *Table
 	schema Schema
-	stored Schema // what of schema the files hold; the log holds the rest
 	where  []parquet.Where
 
 	opened  chan *opening
@@ -109,8 +110,9 @@ func (r *fileScan) openAll(files []delta.File) {
 		}
 		r.running.Go(func() {
 			defer close(o.done)
-			if len(r.stored) > 0 {
-				o.openFile, o.err = r.open(f)
+			// What the log holds of the file's rows is not in the file.
+			if inFile := stored(r.schema, slices.Collect(maps.Keys(f.PartitionValues))); len(inFile) > 0 {
+				o.openFile, o.err = r.open(f, inFile)
 			}
 		})
 	}
@@ -271,7 +273,7 @@ func (r *fileScan) Close() error {
 }
 
 // open opens one data file and checks it against what the log says of it.
-func (r *fileScan) open(add delta.File) (f *openFile, err error) {
+func (r *fileScan) open(add delta.File, schema Schema) (f *openFile, err error) {
 	name, err := url.PathUnescape(add.Path)
 	if err != nil {
 		return nil, fmt.Errorf("decode path: %w", err)
@@ -296,7 +298,7 @@ func (r *fileScan) open(add delta.File) (f *openFile, err error) {
 	if size != add.Size {
 		return nil, fmt.Errorf("damaged data file: %d bytes, the log says %d", size, add.Size)
 	}
-	if f.File, err = parquet.Open(in, size, r.stored, r.where); err != nil {
+	if f.File, err = parquet.Open(in, size, schema, r.where); err != nil {
 		return nil, err
 	}
 	if err := checkSums(f.File, add.Tags, len(r.where) > 0); err != nil {
