@@ -44,7 +44,10 @@ func drop(b *testing.B, file, into string, rows int) autoload.ReplayStats {
 // open starts an engine inside the benchmark and connects to it.
 func open(b *testing.B, cfg engine.Config) (*engine.Engine, *sql.DB) {
 	b.Helper()
-	cfg.DataDir, cfg.Listen = b.TempDir(), "127.0.0.1:0"
+	if cfg.DataDir == "" {
+		cfg.DataDir = b.TempDir()
+	}
+	cfg.Listen = "127.0.0.1:0"
 	e, err := engine.Open(context.Background(), cfg)
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, e.Close(context.Background())) })
