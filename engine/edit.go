@@ -97,7 +97,7 @@ func (w *tableEditor) Close(ctx *sql.Context) error {
 	if w.updated != nil {
 		updated = w.updated.take()
 	}
-	_, err := w.table.Edit(ctx, old, updated, tables.Commit{Operation: w.operation})
+	_, err := w.table.Edit(ctx, old, updated, tables.Commit{Operation: w.operation, Parameters: statementOf(ctx).parameters()})
 	statementOf(ctx).drop(w.table.Database(), w.table.Name())
 	if errors.Is(err, tables.ErrChanged) {
 		return mysqlError(errLockWait, "%s: another statement has changed these rows; try again", w.operation)

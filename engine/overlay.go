@@ -93,6 +93,19 @@ func (s *statement) qualify(name string) string {
 	return name
 }
 
+// parameters is what the history of a table keeps of the statement that changed it.
+func (s *statement) parameters() map[string]string {
+	const most = 1000 // bytes: each reader of the log reads it
+	if s == nil {
+		return nil
+	}
+	text := strings.TrimSpace(s.text)
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "..."
+	}
+	return map[string]string{"statement": text}
+}
+
 // drops reports whether the statement is a DROP, for which MySQL has errors of its own.
 func (s *statement) drops() bool {
 	return s != nil && len(s.text) > len("drop") && strings.EqualFold(s.text[:len("drop")], "drop")

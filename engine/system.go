@@ -259,13 +259,20 @@ func (e *Engine) history(ctx context.Context) (tables.Relation, error) {
 }
 
 func encodedMaps(c tables.CommitInfo) (parameters, metrics string, err error) {
-	p, err := json.Marshal(c.Parameters)
+	p, err := json.Marshal(orEmpty(c.Parameters))
 	if err != nil {
 		return "", "", fmt.Errorf("list parameters of version %d: %w", c.Version, err)
 	}
-	m, err := json.Marshal(c.Metrics)
+	m, err := json.Marshal(orEmpty(c.Metrics))
 	if err != nil {
 		return "", "", fmt.Errorf("list metrics of version %d: %w", c.Version, err)
 	}
 	return string(p), string(m), nil
+}
+
+func orEmpty(m map[string]string) map[string]string {
+	if m == nil {
+		return map[string]string{}
+	}
+	return m
 }
