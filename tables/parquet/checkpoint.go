@@ -103,7 +103,11 @@ func WriteCheckpoint(out io.Writer, actions []delta.Action) (err error) {
 // ReadCheckpoint reads the actions of one file of a checkpoint.
 func ReadCheckpoint(in io.ReaderAt, size int64) (actions []delta.Action, err error) {
 	defer guard("read checkpoint", &err)
-	file, err := pq.OpenFile(in, size)
+	tail, _, _, err := readTail(in, size)
+	if err != nil {
+		return nil, fmt.Errorf("read checkpoint: %w", err)
+	}
+	file, err := pq.OpenFile(tail, size)
 	if err != nil {
 		return nil, fmt.Errorf("read checkpoint: %w", err)
 	}
