@@ -51,6 +51,18 @@ func (l *Listing) Newest() int64 {
 // List returns the commits and checkpoints of the log. A commit that is missing behind the newest checkpoint, or without
 // any, is ErrCorrupt. Commits before a gap that a checkpoint bridges are left out.
 func (l *Log) List() (*Listing, error) {
+	// A directory that is written to while it is listed may show a later name and not an earlier one: a gap counts when
+	// it is still there after looking again.
+	const looks = 5
+	for look := 1; ; look++ {
+		out, err := l.list()
+		if look == looks || !errors.Is(err, ErrCorrupt) {
+			return out, err
+		}
+	}
+}
+
+func (l *Log) list() (*Listing, error) {
 	entries, err := l.fs.List(l.dir)
 	if err != nil {
 		return nil, fmt.Errorf("list log: %w", err)
