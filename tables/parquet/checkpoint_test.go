@@ -44,7 +44,8 @@ func TestACheckpointIsWrittenAsSparkDoes(t *testing.T) {
 			repeated group list {
 				optional binary element (STRING);
 			}
-		}`)	// delta-kernel-rs wants all fields of a group, or none.
+		}`)
+	// delta-kernel-rs wants all fields of a group, or none.
 	require.Contains(t, schema.String(), `optional group deletionVector {
 			optional binary storageType (STRING);
 			optional binary pathOrInlineDv (STRING);
