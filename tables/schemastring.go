@@ -37,11 +37,17 @@ func checkSchema(s Schema) error {
 			return fmt.Errorf("check column %q: it differs from column %q in case only", f.Name, other)
 		}
 		seen[lower] = f.Name
-		if f.Type.Kind == Decimal && (f.Type.Precision < 1 || f.Type.Precision > 38 || f.Type.Scale < 0 || f.Type.Scale > f.Type.Precision) {
+		if f.Type.Kind == Decimal && !possible(f.Type) {
 			return fmt.Errorf("check column %q: no decimal has precision %d and scale %d", f.Name, f.Type.Precision, f.Type.Scale)
 		}
 	}
 	return nil
+}
+
+// possible reports whether a decimal has digits that Delta has.
+func possible(decimal Type) bool {
+	const maxDigits = 38
+	return 1 <= decimal.Precision && decimal.Precision <= maxDigits && 0 <= decimal.Scale && decimal.Scale <= decimal.Precision
 }
 
 // checkEvolution refuses a definition that rows already written cannot be read with: Delta matches columns by name, so a
@@ -187,7 +193,7 @@ func parseType(name string) (Type, error) {
 		return Type{Kind: kind}, nil
 	}
 	t := Type{Kind: Decimal}
-	if n, err := fmt.Sscanf(name, "decimal(%d,%d)", &t.Precision, &t.Scale); err == nil && n == 2 {
+	if n, err := fmt.Sscanf(name, "decimal(%d,%d)", &t.Precision, &t.Scale); err == nil && n == 2 && possible(t) && t.String() == strings.ReplaceAll(name, " ", "") {
 		return t, nil
 	}
 	return Type{}, fmt.Errorf("type %q is not supported", name)
