@@ -151,6 +151,7 @@ func exactNumbers(v any) (any, error) {
 // agree compares a table of smelt with what the peer reads in its directory, and the newest versions.
 func (s *server) agree(t *testing.T, p *peer, table, dir string) {
 	t.Helper()
+	s = s.in(t)
 	ours, types := s.selected("SELECT * FROM " + table)
 	a := p.ask(t, request{Op: "read", Path: dir})
 	require.Equal(t, ours.names, a.Names, "%s: columns of %s", p.name, table)
@@ -161,6 +162,7 @@ func (s *server) agree(t *testing.T, p *peer, table, dir string) {
 // agreeAt compares one older version.
 func (s *server) agreeAt(t *testing.T, p *peer, table, dir string, version int64) {
 	t.Helper()
+	s = s.in(t)
 	ours, types := s.selected(fmt.Sprintf("SELECT * FROM %s FOR VERSION AS OF %d", table, version))
 	a := p.ask(t, request{Op: "read", Path: dir, Version: &version})
 	what := fmt.Sprintf("%s reads %s, version %d", p.name, table, version)

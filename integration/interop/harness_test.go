@@ -116,6 +116,12 @@ func start(t *testing.T) *server {
 	return s
 }
 
+// in returns the server for a subtest, whose failures are its own.
+func (s server) in(t *testing.T) *server {
+	s.t = t
+	return &s
+}
+
 // exec runs statements one after the other.
 func (s *server) exec(statements ...string) {
 	s.t.Helper()

@@ -52,7 +52,7 @@ def shortest(value):
 
 
 def as_json(value, kind):
-    """A nested value as smelt shows it: JSON with exact decimals, base64 for bytes, ISO 8601 for times."""
+    """A nested value as smelt and Spark's to_json show it: without fields that are null, with exact decimals, base64, ISO 8601."""
     import base64
 
     import pyarrow as pa
@@ -60,7 +60,7 @@ def as_json(value, kind):
     if value is None:
         return "null"
     if pa.types.is_struct(kind):
-        fields = (json.dumps(f.name) + ":" + as_json(value[f.name], f.type) for f in kind)
+        fields = (json.dumps(f.name) + ":" + as_json(value[f.name], f.type) for f in kind if value[f.name] is not None)
         return "{" + ",".join(fields) + "}"
     if pa.types.is_map(kind):
         pairs = value.items() if isinstance(value, dict) else value
