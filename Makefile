@@ -5,7 +5,7 @@ BUILD := build
 ORT   := $(BUILD)/onnxruntime/libonnxruntime.so
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check fmt vet lint race bench onnxruntime clean
+.PHONY: help build run test check fmt vet lint race bench interop onnxruntime clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,13 @@ check: fmt vet lint test race ## everything that CI runs
 
 bench: build onnxruntime ## measure, as ratios in one run
 	go test -tags $(TAGS) -run '^$$' -bench . -benchtime 1x ./integration/bench
+
+READERS ?= deltalake,deltalake-sql,polars,duckdb,duckdb-replay,clickhouse,spark,delta-spark
+interop: ## other readers of Delta (Spark, DuckDB, ClickHouse, Polars) against smelt; keeps the result in integration/interop/README.md
+	python3 -m venv $(BUILD)/interop
+	$(BUILD)/interop/bin/pip install --quiet --disable-pip-version-check -r integration/interop/requirements.txt
+	SMELT_TEST_PYTHON=$(CURDIR)/$(BUILD)/interop/bin/python SMELT_TEST_READERS=$(READERS) \
+		go test -tags $(TAGS) -count=1 -json ./integration/interop | $(BUILD)/interop/bin/python integration/interop/report.py $(READERS)
 
 clean: ## remove what was built
 	rm -rf $(BUILD)

@@ -95,6 +95,9 @@ def answer(reader, request):
     if op == "read":
         version, table = reader.read(path, request.get("version"))
         return {"version": version, "names": table.schema.names, "rows": rows(table)}
+    if op == "stream":
+        table = reader.stream(path)
+        return {"names": table.schema.names, "rows": rows(table)}
     if op == "history":
         return {"history": [{"version": h["version"], "operation": h["operation"]} for h in reader.history(path)]}
     if op == "write":

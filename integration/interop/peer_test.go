@@ -156,14 +156,17 @@ func need(t *testing.T, name string) *peer {
 	return p
 }
 
+func readers() string {
+	if names := os.Getenv("SMELT_TEST_READERS"); names != "" {
+		return names
+	}
+	return defaultReaders
+}
+
 // eachReader runs f as a subtest for each reader of SMELT_TEST_READERS.
 func eachReader(t *testing.T, f func(t *testing.T, p *peer)) {
 	t.Helper()
-	names := os.Getenv("SMELT_TEST_READERS")
-	if names == "" {
-		names = defaultReaders
-	}
-	for _, name := range strings.Split(names, ",") {
+	for _, name := range strings.Split(readers(), ",") {
 		t.Run(name, func(t *testing.T) { f(t, need(t, name)) })
 	}
 }

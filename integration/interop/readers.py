@@ -223,11 +223,11 @@ class DeltaSpark(Spark):
         return [row.asDict() for row in self.spark.sql(f"DESCRIBE HISTORY delta.`{path}`").collect()]
 
     def stream(self, path):
-        """All rows as a stream sees them, from the oldest version to the newest."""
+        """All rows as a stream hands them out that begins with the oldest version, and so in several micro-batches."""
         import tempfile
 
         with tempfile.TemporaryDirectory() as checkpoints:
-            stream = self.spark.readStream.format("delta").option("ignoreChanges", "true").load(path)
+            stream = self.spark.readStream.format("delta").option("startingVersion", "0").option("maxFilesPerTrigger", "2").load(path)
             query = stream.writeStream.format("memory").queryName("streamed").trigger(availableNow=True)
             query.option("checkpointLocation", checkpoints).start().awaitTermination()
         return self.spark.table("streamed").toArrow()

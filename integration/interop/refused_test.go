@@ -98,7 +98,7 @@ func TestWhatComesLaterIsRefusedToo(t *testing.T) {
 	require.ErrorContains(t, err, "v2Checkpoint")
 }
 
-func TestLZ4IsRefusedByName(t *testing.T) {
+func TestACompressionThatSmeltLacksIsRefusedByName(t *testing.T) {
 	need(t, "deltalake")
 	s := start(t)
 	s.written(t, "lz4")

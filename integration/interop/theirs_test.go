@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -83,6 +84,23 @@ func TestBothWriteOneTable(t *testing.T) {
 			s.agree(t, p, c.what, dir)
 		})
 	}
+}
+
+// TestBothAppendAtOnce has smelt and deltalake race for versions: each loses some and must append behind the other.
+func TestBothAppendAtOnce(t *testing.T) {
+	p := need(t, "deltalake")
+	s := start(t)
+	dir := s.written(t, "growing")
+	const each = 30 // commits, as in append_often
+	done := make(chan answer)
+	go func() { done <- p.try(t, request{Op: "write", Path: dir, What: "append_often"}) }()
+	for i := range each {
+		s.exec(fmt.Sprintf("INSERT INTO growing VALUES (%d, 'smelt')", 1000+i))
+	}
+	require.Empty(t, (<-done).Error)
+	s.agree(t, p, "growing", dir)
+	require.EqualValues(t, 10+2*each, s.number("SELECT COUNT(*) FROM growing"))
+	require.Len(t, s.history("growing"), 1+2*each)
 }
 
 // TestNestedColumnsAreNotWritten holds that smelt does not write text where others have a struct.

@@ -175,7 +175,9 @@ def changed(path):
     merge.when_matched_update_all().when_not_matched_insert_all().execute()
     opened(path).create_checkpoint()
     opened(path).optimize.compact()
+    opened(path).generate()  # a list of the files, for readers without Delta
     write(path, numbered(1000, 10), mode="append")
+    opened(path).compact_logs(1, 3)  # one file for the commits 1 to 3, beside them
     write(path, numbered(0, 5, "replaced").append_column("extra", pa.array([1.5] * 5)), mode="overwrite", predicate="id < 5", schema_mode="merge")
     opened(path).optimize.z_order(["id"])
     opened(path).restore(opened(path).version() - 1)
@@ -211,6 +213,12 @@ def growing(path):
 def append_some(path):
     """Rows that lack the newest columns."""
     write(path, numbered(0, 10), mode="append", schema_mode="merge")
+
+
+@scenario
+def append_often(path):
+    for n in range(30):
+        write(path, numbered(2000 + n, 1), mode="append")
 
 
 @scenario
