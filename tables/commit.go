@@ -99,8 +99,8 @@ func (t *Table) change(ctx context.Context, prepare func(now *Snapshot) (change,
 	}
 	version, err = t.publish(c)
 	if errors.Is(err, delta.ErrUncertain) {
-		// The files of the commit stay: it may name them. What the log holds now is what readers shall see.
-		return 0, errors.Join(fmt.Errorf("commit to %s.%s: %w", t.db, t.name, err), t.refresh())
+		// The files of the commit stay: it may name them.
+		return 0, fmt.Errorf("commit to %s.%s: %w", t.db, t.name, err)
 	}
 	if err != nil {
 		return 0, errors.Join(fmt.Errorf("commit to %s.%s: %w", t.db, t.name, err), t.discard(c.adds))
@@ -158,6 +158,10 @@ func (t *Table) publish(c change) (int64, error) {
 				return 0, fmt.Errorf("%w: %w", delta.ErrUncertain, err)
 			}
 			return version, nil
+		}
+		if errors.Is(err, delta.ErrUncertain) {
+			// What the log holds now is what readers shall see.
+			return 0, errors.Join(err, t.refresh())
 		}
 		if !errors.Is(err, delta.ErrConflict) {
 			return 0, err

@@ -1,6 +1,7 @@
 package tables
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -88,7 +89,11 @@ func between(versions []int64, from, to int64) []int64 {
 func (t *Table) readCheckpoint(r *delta.Replay, c delta.Checkpoint) error {
 	var actions []delta.Action
 	for _, name := range c.Names {
-		part, err := t.readCheckpointFile(name)
+		content, err := t.log.ReadCheckpoint(c, name)
+		if err != nil {
+			return err
+		}
+		part, err := parquet.ReadCheckpoint(bytes.NewReader(content), int64(len(content)))
 		if err != nil {
 			return fmt.Errorf("checkpoint %s: %w", name, err)
 		}
@@ -98,19 +103,6 @@ func (t *Table) readCheckpoint(r *delta.Replay, c delta.Checkpoint) error {
 		return fmt.Errorf("checkpoint %s: %w", c.Names[0], err)
 	}
 	return nil
-}
-
-func (t *Table) readCheckpointFile(name string) ([]delta.Action, error) {
-	f, err := t.log.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	size, err := f.Size()
-	if err != nil {
-		return nil, err
-	}
-	return parquet.ReadCheckpoint(f, size)
 }
 
 // load reads the newest state from the log.
@@ -222,6 +214,10 @@ func (t *Table) refresh() error {
 	have, newest := t.Snapshot().Version(), listing.Newest()
 	if newest <= have {
 		return nil
+	}
+	// Others commit by what readers see here, so it must be durable: the sync of a commit may have failed.
+	if err := t.log.Sync(); err != nil {
+		return err
 	}
 	news := between(listing.Versions, have, newest)
 	if int64(len(news)) != newest-have {

@@ -97,6 +97,10 @@ func Open(dir string, o Options) (*Store, error) {
 }
 
 func (s *Store) load() error {
+	// A database may have come about in a process that ended before its name was durable; commits are acknowledged in it.
+	if err := s.fs.SyncDir(s.dir); err != nil {
+		return fmt.Errorf("sync data directory: %w", err)
+	}
 	entries, err := s.fs.List(s.dir)
 	if err != nil {
 		return fmt.Errorf("list data directory: %w", err)
@@ -439,6 +443,10 @@ func openTable(s *Store, db, name, path string) (*Table, error) {
 		return nil, err
 	}
 	if err := t.log.Sweep(); err != nil {
+		return nil, err
+	}
+	// The last commit may have been linked by a process that ended before it was durable.
+	if err := t.log.Sync(); err != nil {
 		return nil, err
 	}
 	return t, t.load(listing)

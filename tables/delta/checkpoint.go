@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"path/filepath"
 	"regexp"
@@ -148,30 +149,72 @@ func (l *Listing) bridge(dir string) error {
 	return fmt.Errorf("%w: %s: commit %d is missing", ErrCorrupt, dir, l.Versions[0]-1)
 }
 
-// Open opens a file of a checkpoint for reading.
-func (l *Log) Open(name string) (vfs.File, error) {
-	f, err := l.fs.Open(filepath.Join(l.dir, name))
+// lastInfo is the content of _last_checkpoint.
+type lastInfo struct {
+	Version int64             `json:"version"`
+	Actions int64             `json:"size"`
+	Bytes   int64             `json:"sizeInBytes"`
+	Adds    int64             `json:"numOfAddFiles"`
+	Tags    map[string]string `json:"tags,omitempty"`
+}
+
+// tagSum is the tag of _last_checkpoint for the CRC-32C of the checkpoint, in hexadecimal: Parquet has none of its footer.
+const tagSum = "smelt.crc32c"
+
+// ReadCheckpoint returns a file of a checkpoint. The newest of our own must have the check sum that _last_checkpoint says.
+func (l *Log) ReadCheckpoint(c Checkpoint, name string) ([]byte, error) {
+	content, err := l.fs.ReadFile(filepath.Join(l.dir, name))
 	if err != nil {
-		return nil, fmt.Errorf("open checkpoint: %w", err)
+		return nil, fmt.Errorf("read checkpoint: %w", err)
 	}
-	return f, nil
+	hint, err := l.fs.ReadFile(filepath.Join(l.dir, lastCheckpoint))
+	if err != nil {
+		return content, nil // a hint may be missing
+	}
+	var last lastInfo
+	if json.Unmarshal(hint, &last) != nil || last.Version != c.Version || last.Tags[tagSum] == "" || len(c.Names) > 1 {
+		return content, nil // or be of another checkpoint, or of another writer
+	}
+	if got := sumText(crc32.Checksum(content, castagnoli)); got != last.Tags[tagSum] {
+		return nil, fmt.Errorf("%w: checkpoint %s has the check sum %s, %s says %s", ErrCorrupt, name, got, lastCheckpoint, last.Tags[tagSum])
+	}
+	return content, nil
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func sumText(sum uint32) string { return strconv.FormatUint(uint64(sum), 16) }
+
+// summed is a writer that adds up what goes through it.
+type summed struct {
+	io.Writer
+	sum uint32
+}
+
+// Write implements io.Writer.
+func (w *summed) Write(p []byte) (int, error) {
+	n, err := w.Writer.Write(p)
+	w.sum = crc32.Update(w.sum, castagnoli, p[:n])
+	return n, err
 }
 
 // WriteCheckpoint makes the single-file checkpoint of a version durable and then points _last_checkpoint at it. actions
 // and adds are counts for readers. Until it returns, the log is read without it.
 func (l *Log) WriteCheckpoint(version, actions, adds int64, write func(io.Writer) error) error {
 	name := fmt.Sprintf("%020d.checkpoint.parquet", version)
-	var size int64
+	info := lastInfo{Version: version, Actions: actions, Adds: adds}
 	if err := l.replace(name, func(f vfs.File) (err error) {
-		if err := write(f); err != nil {
+		out := &summed{Writer: f}
+		if err := write(out); err != nil {
 			return err
 		}
-		size, err = f.Size()
+		info.Tags = map[string]string{tagSum: sumText(out.sum)}
+		info.Bytes, err = f.Size()
 		return err
 	}); err != nil {
 		return fmt.Errorf("write checkpoint %d: %w", version, err)
 	}
-	hint, err := json.Marshal(map[string]int64{"version": version, "size": actions, "sizeInBytes": size, "numOfAddFiles": adds})
+	hint, err := json.Marshal(info)
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", lastCheckpoint, err)
 	}

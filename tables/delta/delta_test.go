@@ -132,7 +132,7 @@ func TestTheTextOfACommit(t *testing.T) {
 }
 
 func start(id string) []Action {
-	return []Action{{Protocol: &Protocol{MinReaderVersion: 1, MinWriterVersion: 2}}, {Metadata: &Metadata{ID: id}}}
+	return []Action{{Protocol: &Protocol{MinReaderVersion: 1, MinWriterVersion: 2}}, {Metadata: &Metadata{ID: id, SchemaString: "{}"}}}
 }
 
 func add(path string, rows int) Action {
@@ -211,7 +211,7 @@ func TestAFaultyCommitLeavesTheReplayWhereItWas(t *testing.T) {
 	for _, actions := range [][]Action{
 		{add("b", 2), {Protocol: &Protocol{MinReaderVersion: 3, MinWriterVersion: 7, ReaderFeatures: []string{"v2Checkpoint"}}}},
 		{{Remove: &Remove{Path: "a"}}, {Add: &Add{Path: "b", Stats: "{"}}},
-		{{Txn: &Txn{AppID: "x", Version: 1}}, {Metadata: &Metadata{ID: "m", Format: Format{Provider: "orc"}}}},
+		{{Txn: &Txn{AppID: "x", Version: 1}}, {Metadata: &Metadata{ID: "m", SchemaString: "{}", Format: Format{Provider: "orc"}}}},
 	} {
 		_, err := r.Apply(1, actions)
 		require.Error(t, err)

@@ -68,8 +68,12 @@ func (l *Log) Read(version int64) ([]Action, error) {
 	}
 	var actions []Action
 	for n, line := range bytes.Split(text, []byte("\n")) {
-		if len(bytes.TrimSpace(line)) == 0 {
+		line = bytes.TrimSpace(line)
+		if len(line) == 0 {
 			continue
+		}
+		if line[0] != '{' { // "null" would be an action, too
+			return nil, fmt.Errorf("%w: %s line %d is no object", ErrCorrupt, path, n+1)
 		}
 		var a Action
 		if err := json.Unmarshal(line, &a); err != nil {
@@ -110,6 +114,14 @@ func (l *Log) Commit(version int64, actions []Action) error {
 	removeErr := ignoreMissing(l.fs.Remove(tmp))
 	if err := l.fs.SyncDir(l.dir); err != nil {
 		return fmt.Errorf("sync log after commit %d: %w: %w", version, ErrUncertain, errors.Join(err, removeErr))
+	}
+	return nil
+}
+
+// Sync makes the names in the log directory durable.
+func (l *Log) Sync() error {
+	if err := l.fs.SyncDir(l.dir); err != nil {
+		return fmt.Errorf("sync log: %w", err)
 	}
 	return nil
 }

@@ -52,6 +52,9 @@ func (m *Metadata) check() error {
 	if m.ID == "" {
 		return fmt.Errorf("%w: metaData without an id", ErrCorrupt)
 	}
+	if m.SchemaString == "" {
+		return fmt.Errorf("%w: metaData without a schema", ErrCorrupt)
+	}
 	if m.Format.Provider != "" && m.Format.Provider != "parquet" {
 		return fmt.Errorf("%w: data files in format %q", ErrUnsupported, m.Format.Provider)
 	}
