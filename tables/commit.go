@@ -234,7 +234,7 @@ func (t *Table) writeRows(ctx context.Context, rows Reader, schema Schema, now *
 	if rows == nil {
 		return nil, nil
 	}
-	w := &rowWriter{table: t, schema: schema, now: now, open: map[string]*dataFile{}}
+	w := &rowWriter{table: t, schema: schema, now: now, open: map[string]*dataFile{}, dirs: map[string]bool{}}
 	defer func() { err = errors.Join(err, w.abandon()) }()
 	for {
 		b, err := rows.Next(ctx)
@@ -255,12 +255,7 @@ func (t *Table) writeRows(ctx context.Context, rows Reader, schema Schema, now *
 	if err := w.finish(); err != nil {
 		return w.adds, err
 	}
-	if len(w.adds) > 0 {
-		if err := t.store.fs.SyncDir(t.dir); err != nil {
-			return w.adds, fmt.Errorf("sync table directory: %w", err)
-		}
-	}
-	return w.adds, nil
+	return w.adds, w.sync()
 }
 
 // discard removes data files that no commit refers to.

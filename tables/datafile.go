@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -66,7 +67,7 @@ func checkSums(f *parquet.File, tags map[string]string, indexes bool) error {
 // dataFile is a Parquet file being written.
 type dataFile struct {
 	table  *Table
-	name   string
+	name   string // path inside the table's directory
 	out    vfs.File
 	writer *parquet.Writer
 	rows   int64
@@ -75,13 +76,18 @@ type dataFile struct {
 }
 
 // newDataFile begins a data file under a random name.
-func (t *Table) newDataFile(schema Schema, now *Snapshot) (*dataFile, error) {
-	name := fmt.Sprintf("part-00000-%s-c000.zstd.parquet", uuid.NewString())
+func (t *Table) newDataFile(schema Schema, now *Snapshot, values map[string]string) (*dataFile, error) {
+	name := filepath.Join(partitionDir(now.def.Partitions, values), fmt.Sprintf("part-00000-%s-c000.zstd.parquet", uuid.NewString()))
+	if dir := filepath.Dir(name); dir != "." {
+		if err := t.store.fs.MkdirAll(filepath.Join(t.dir, dir)); err != nil {
+			return nil, fmt.Errorf("make partition directory: %w", err)
+		}
+	}
 	out, err := t.store.fs.Create(filepath.Join(t.dir, name))
 	if err != nil {
 		return nil, fmt.Errorf("create data file: %w", err)
 	}
-	d := &dataFile{table: t, name: name, out: out, partition: map[string]string{}}
+	d := &dataFile{table: t, name: name, out: out, partition: values}
 	if d.writer, err = parquet.NewWriter(out, schema, now.Definition().Properties); err != nil {
 		return nil, errors.Join(fmt.Errorf("write %s: %w", name, err), d.abandon())
 	}
@@ -115,8 +121,17 @@ func (d *dataFile) finish() (delta.Add, error) {
 	if err := d.out.Close(); err != nil {
 		return delta.Add{}, errors.Join(fmt.Errorf("close %s: %w", d.name, err), d.table.store.fs.Remove(d.path()))
 	}
-	return delta.Add{Path: url.PathEscape(d.name), PartitionValues: d.partition, Size: size, ModificationTime: time.Now().UnixMilli(), DataChange: true, Stats: stats,
+	return delta.Add{Path: escapedPath(d.name), PartitionValues: d.partition, Size: size, ModificationTime: time.Now().UnixMilli(), DataChange: true, Stats: stats,
 		Tags: tags}, nil
+}
+
+// escapedPath writes a path as the log does: with slashes, each name URL-encoded.
+func escapedPath(path string) string {
+	names := strings.Split(filepath.ToSlash(path), "/")
+	for i, n := range names {
+		names[i] = url.PathEscape(n)
+	}
+	return strings.Join(names, "/")
 }
 
 // pathOf returns where a data file of the log lies.

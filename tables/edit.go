@@ -42,6 +42,9 @@ func (t *Table) Edit(ctx context.Context, old, updated *Batch, c Commit) (versio
 		if len(ch.removes) == 0 {
 			return ch, errNothing
 		}
+		if err := now.checkRows(); err != nil {
+			return ch, err
+		}
 		rows, err := scanFiles(ctx, t, now.Schema(), nil, ch.removes)
 		if err != nil {
 			return ch, err

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,6 +35,44 @@ func checkPartitions(def Definition) error {
 		return fmt.Errorf("partition by %s: a column must be left for the data files", strings.Join(def.Partitions, ", "))
 	}
 	return nil
+}
+
+// Names of partition directories, as Hive and Spark write them: the log decides, but there are readers that take the
+// values from the names.
+const (
+	nullPartition     = "__HIVE_DEFAULT_PARTITION__"
+	escapedInNames    = "\"#%'*/:=?\\{[]^\x7f"
+	maxPartitionBytes = 200 // of one name: file systems end at 255
+)
+
+// partitionDir returns the directory for rows of a partition, "" for a table without partitions, and where a value is too
+// long for a name.
+func partitionDir(columns []string, values map[string]string) string {
+	dir := ""
+	for _, c := range columns {
+		value := values[c]
+		if value == "" {
+			value = nullPartition
+		}
+		name := escapeName(c) + "=" + escapeName(value)
+		if len(name) > maxPartitionBytes {
+			return ""
+		}
+		dir = filepath.Join(dir, name)
+	}
+	return dir
+}
+
+func escapeName(text string) string {
+	var out strings.Builder
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || strings.IndexByte(escapedInNames, c) >= 0 {
+			fmt.Fprintf(&out, "%%%02X", c)
+		} else {
+			out.WriteByte(c)
+		}
+	}
+	return out.String()
 }
 
 // partitionText returns a value as the log writes it.

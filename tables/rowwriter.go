@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -21,6 +22,7 @@ type rowWriter struct {
 	now    *Snapshot
 	open   map[string]*dataFile // by partition; the key of a table without partitions is ""
 	adds   []delta.Add
+	dirs   map[string]bool // in which files were made
 }
 
 // write takes a batch of the table's schema.
@@ -50,13 +52,13 @@ func (w *rowWriter) append(key string, values map[string]string, b *Batch) error
 			}
 		}
 		var err error
-		if file, err = w.table.newDataFile(b.Schema, w.now); err != nil {
+		if values == nil {
+			values = map[string]string{}
+		}
+		if file, err = w.table.newDataFile(b.Schema, w.now, values); err != nil {
 			return err
 		}
-		if values != nil {
-			file.partition = values
-		}
-		w.open[key] = file
+		w.open[key], w.dirs[filepath.Dir(file.path())] = file, true
 	}
 	if err := file.writer.Write(b); err != nil {
 		return fmt.Errorf("write %s: %w", file.name, err)
@@ -77,6 +79,21 @@ func (w *rowWriter) end(key string) error {
 		return err
 	}
 	w.adds = append(w.adds, add)
+	return nil
+}
+
+// sync makes the names of the files durable, and those of the directories that lead to them.
+func (w *rowWriter) sync() error {
+	for dir := range maps.Clone(w.dirs) {
+		for ; dir != w.table.dir; dir = filepath.Dir(dir) {
+			w.dirs[filepath.Dir(dir)] = true
+		}
+	}
+	for _, dir := range slices.Sorted(maps.Keys(w.dirs)) {
+		if err := w.table.store.fs.SyncDir(dir); err != nil {
+			return fmt.Errorf("sync table directory: %w", err)
+		}
+	}
 	return nil
 }
 

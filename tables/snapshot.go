@@ -91,10 +91,18 @@ func (s *Snapshot) Scan(ctx context.Context, columns []string) (Reader, error) {
 // Prune implements Pruner.
 func (s *Snapshot) Prune(conditions []filter.Condition) Relation { return prune(s, conditions) }
 
+// checkRows refuses tables whose rows this writer cannot write, not even those that it has read.
+func (s *Snapshot) checkRows() error {
+	if names := nestedColumns(s.state.Metadata.SchemaString); len(names) > 0 {
+		return fmt.Errorf("%w: rows cannot be written to nested columns (%s)", delta.ErrUnsupported, strings.Join(names, ", "))
+	}
+	return nil
+}
+
 // checkWrite refuses what this writer cannot keep of what the table promises.
 func (s *Snapshot) checkWrite(adds, removes bool) error {
-	if names := nestedColumns(s.state.Metadata.SchemaString); adds && len(names) > 0 {
-		return fmt.Errorf("%w: rows cannot be written to nested columns (%s)", delta.ErrUnsupported, strings.Join(names, ", "))
+	if err := s.checkRows(); adds && err != nil {
+		return err
 	}
 	if err := s.state.Protocol.CheckWrite(); err != nil {
 		return err

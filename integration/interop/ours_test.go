@@ -67,7 +67,6 @@ func TestOthersReadPartitions(t *testing.T) {
 		"DELETE FROM parted WHERE n = 4",
 		"OPTIMIZE parted")
 	eachReader(t, func(t *testing.T, p *peer) {
-		skipPartitions(t, p)
 		s.agree(t, p, "parted", s.dir("parted"))
 	})
 }

@@ -75,12 +75,6 @@ func TestBothWriteOneTable(t *testing.T) {
 		}
 		need(t, "deltalake").ask(t, request{Op: "write", Path: dir, What: c.again})
 		eachReader(t, func(t *testing.T, p *peer) {
-			if c.what == "partitions" {
-				skipPartitions(t, p)
-				if p.name == "deltalake-sql" {
-					t.Skip("skipped: " + faultNullPartition)
-				}
-			}
 			s.agree(t, p, c.what, dir)
 		})
 	}
@@ -110,9 +104,6 @@ func TestNestedColumnsAreNotWritten(t *testing.T) {
 	dir := s.written(t, "nested")
 	for _, q := range []string{"INSERT INTO nested (id) VALUES (9)", "UPDATE nested SET id = 9", "DELETE FROM nested WHERE id = 1", "OPTIMIZE nested", "ALTER TABLE nested MODIFY COLUMN id DECIMAL(20,0)"} {
 		t.Run(q, func(t *testing.T) {
-			if strings.HasPrefix(q, "DELETE") {
-				t.Skip("skipped: " + faultNestedDelete)
-			}
 			require.Contains(t, s.in(t).refused(q), "nested columns (point, list, texts, points, lists, map, deep, leaves)")
 			s.agree(t, p, "nested", dir)
 		})

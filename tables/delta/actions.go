@@ -52,11 +52,25 @@ type Format struct {
 	Options  map[string]string `json:"options"`
 }
 
+// values are partition values by column. "" is null; it is written as null, because not every reader knows that they are the same.
+type values map[string]string
+
+// MarshalJSON implements json.Marshaler.
+func (v values) MarshalJSON() ([]byte, error) {
+	out := make(map[string]*string, len(v))
+	for k, text := range v {
+		if out[k] = nil; text != "" {
+			out[k] = &text
+		}
+	}
+	return json.Marshal(out)
+}
+
 // Add says that a data file belongs to the table from this version on. Stats is JSON text, "" when there is none. A
 // partition value of "" is null, as the protocol has it.
 type Add struct {
 	Path             string            `json:"path"`
-	PartitionValues  map[string]string `json:"partitionValues"`
+	PartitionValues  values            `json:"partitionValues"`
 	Size             int64             `json:"size"`
 	ModificationTime int64             `json:"modificationTime"`
 	DataChange       bool              `json:"dataChange"`
@@ -67,12 +81,12 @@ type Add struct {
 
 // Remove says that a data file no longer belongs to the table.
 type Remove struct {
-	Path                 string            `json:"path"`
-	DeletionTimestamp    int64             `json:"deletionTimestamp,omitempty"`
-	DataChange           bool              `json:"dataChange"`
-	ExtendedFileMetadata bool              `json:"extendedFileMetadata,omitempty"`
-	PartitionValues      map[string]string `json:"partitionValues"`
-	Size                 int64             `json:"size"`
+	Path                 string `json:"path"`
+	DeletionTimestamp    int64  `json:"deletionTimestamp,omitempty"`
+	DataChange           bool   `json:"dataChange"`
+	ExtendedFileMetadata bool   `json:"extendedFileMetadata,omitempty"`
+	PartitionValues      values `json:"partitionValues"`
+	Size                 int64  `json:"size"`
 }
 
 // Txn is the progress of one application, kept with the rows that it wrote.
