@@ -41,7 +41,7 @@ type dataFlags struct {
 type serveCmd struct {
 	dataFlags
 	Listen   string        `default:"${listen}" placeholder:"ADDR" help:"Address of the MySQL listener (${default})."`
-	HTTP     string        `name:"http" default:"${http}" placeholder:"ADDR" help:"Address of the status page (${default}); empty for none."`
+	HTTP     string        `name:"http" default:"${http}" placeholder:"ADDR" help:"Address of the status page and of POST /ingest (${default}); empty for none. Off loopback it asks for the token in SMELT_INGEST_TOKEN."`
 	User     string        `placeholder:"NAME" help:"User asked of clients; the password is read from SMELT_PASSWORD. Without it everybody on this machine may connect."`
 	Pipeline []string      `placeholder:"PATH" help:"A .sql file or a directory of them; repeatable."`
 	Timeout  time.Duration `placeholder:"DURATION" help:"Time limit of one client statement."`
@@ -75,7 +75,7 @@ func (c serveCmd) Run(ctx context.Context) error {
 	e, err := engine.Open(ctx, engine.Config{
 		DataDir: c.Data, Watch: c.Watch, AllowPaths: c.AllowPath, Pipelines: c.Pipeline,
 		Listen: c.Listen, HTTP: c.HTTP, User: c.User, Password: os.Getenv("SMELT_PASSWORD"),
-		StatementTimeout: c.Timeout, Logger: logger(c.Verbose),
+		IngestToken: os.Getenv("SMELT_INGEST_TOKEN"), StatementTimeout: c.Timeout, Logger: logger(c.Verbose),
 	})
 	if err != nil {
 		return err

@@ -213,3 +213,16 @@ func (d *dropper) pace(ctx context.Context) error {
 		return nil
 	}
 }
+
+// CountRows checks that a text is JSON that a Loader takes for rows, and counts them. Its errors begin with the line.
+func CountRows(text []byte) (rows int64, err error) {
+	var w walker
+	err = w.objects(text, func() error {
+		if err := w.json.SkipValue(); err != nil {
+			return w.syntaxError(err)
+		}
+		rows++
+		return nil
+	})
+	return rows, err
+}

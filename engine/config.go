@@ -28,6 +28,8 @@ type Config struct {
 	User     string // user name asked of MySQL clients; "" lets everybody in, on loopback only
 	Password string // password of User
 
+	IngestToken string // asked of those who POST rows, and of everybody on an HTTP address off loopback
+
 	Watch      string   // landing directory: relative paths of read_files are looked up in it; "" means beside the pipeline
 	Pipelines  []string // .sql files, or directories whose .sql files make one pipeline
 	AllowPaths []string // further directories that read_files may name
@@ -53,8 +55,8 @@ func (c Config) Validate() error {
 			faults = append(faults, fmt.Errorf("read %s %q: want host:port: %w", name, addr, err))
 		}
 	}
-	if c.HTTP != "" && !loopback(c.HTTP) {
-		faults = append(faults, fmt.Errorf("serve the status page on %q: it has no login, only loopback is let in", c.HTTP))
+	if c.HTTP != "" && !loopback(c.HTTP) && c.IngestToken == "" {
+		faults = append(faults, fmt.Errorf("serve the status page on %q: an address off loopback needs a token in SMELT_INGEST_TOKEN", c.HTTP))
 	}
 	if c.Listen != "" && !loopback(c.Listen) && (c.User == "" || c.Password == "") {
 		faults = append(faults, fmt.Errorf("listen on %q: an address off loopback needs --user and a password in SMELT_PASSWORD", c.Listen))

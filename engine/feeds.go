@@ -23,19 +23,22 @@ type feeds struct {
 	files   vfs.FS   // of the ledgers
 	log     *slog.Logger
 
-	mu      sync.Mutex
-	running map[*feed]struct{}
+	mu       sync.Mutex
+	running  map[*feed]struct{}
+	prepared map[string]bool // directories that are durable and without left-overs of requests
 }
 
 // feed adapts one autoload.Loader to what a flow reads from.
 type feed struct {
 	*autoload.Loader
 	owner    *feeds
+	dir      string
+	options  autoload.Options
 	stateDir string
 }
 
 func newFeeds(cfg Config, files vfs.FS, log *slog.Logger) *feeds {
-	f := &feeds{watch: cfg.Watch, files: files, log: log, running: map[*feed]struct{}{}}
+	f := &feeds{watch: cfg.Watch, files: files, log: log, running: map[*feed]struct{}{}, prepared: map[string]bool{}}
 	dirs := append([]string{}, cfg.AllowPaths...)
 	if cfg.Watch != "" {
 		dirs = append(dirs, cfg.Watch)
@@ -91,7 +94,10 @@ func (f *feeds) open(ctx context.Context, files ddl.Files, base, stateDir string
 	if err != nil {
 		return nil, err
 	}
-	one := &feed{Loader: loader, owner: f, stateDir: stateDir}
+	one := &feed{Loader: loader, owner: f, dir: dir, options: options, stateDir: stateDir}
+	if stateDir == "" {
+		return one, nil // has no ledger to list
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.running[one] = struct{}{}
@@ -113,6 +119,19 @@ func (f *feed) Close() error {
 	delete(f.owner.running, f)
 	f.owner.mu.Unlock()
 	return f.Loader.Close()
+}
+
+// table says whose files the feed reads: a flow's state lies in <data>/<database>/<table>/_checkpoints/<flow>.
+func (f *feed) table(dataDir string) (database, table string, err error) {
+	rel, err := filepath.Rel(dataDir, f.stateDir)
+	if err != nil {
+		return "", "", fmt.Errorf("place ledger %q: %w", f.stateDir, err)
+	}
+	parts := strings.Split(filepath.ToSlash(rel), "/")
+	if len(parts) < 2 {
+		return "", "", fmt.Errorf("place ledger %q: it is not inside a table", f.stateDir)
+	}
+	return parts[0], parts[1], nil
 }
 
 // list returns the feeds that are open now.

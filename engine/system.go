@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -188,17 +187,12 @@ var filesSchema = tables.Schema{
 func (e *Engine) files(context.Context) (tables.Relation, error) {
 	b := tables.NewBatch(filesSchema, 0)
 	for _, f := range e.feeds.list() {
-		// A flow's state lies in <data>/<database>/<table>/_checkpoints/<flow>.
-		rel, err := filepath.Rel(e.cfg.DataDir, f.stateDir)
+		database, table, err := f.table(e.cfg.DataDir)
 		if err != nil {
-			return nil, fmt.Errorf("place ledger %q: %w", f.stateDir, err)
-		}
-		parts := strings.Split(filepath.ToSlash(rel), "/")
-		if len(parts) < 2 {
-			return nil, fmt.Errorf("place ledger %q: it is not inside a table", f.stateDir)
+			return nil, err
 		}
 		for _, file := range f.Files() {
-			appendRow(b, parts[0], parts[1], file.Path, file.Size, file.Modified, file.Batch, string(file.State), file.Rows, file.Tries, orNull(file.Error))
+			appendRow(b, database, table, file.Path, file.Size, file.Modified, file.Batch, string(file.State), file.Rows, file.Tries, orNull(file.Error))
 		}
 	}
 	return tables.FromBatches(filesSchema, b), nil

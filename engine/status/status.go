@@ -1,12 +1,11 @@
-// Package status is the HTTP side of a server: a page for people, the same facts as JSON, a health check and metrics.
-// It reads the tables of the database `smelt` and nothing private, so whatever it shows can be asked by SQL as well.
-// Times are UTC.
+// Package status is the HTTP side of a server: a page for people, the same facts as JSON, a health check, metrics, and a
+// way in for rows. It reads the tables of the database `smelt` and nothing private, so whatever it shows can be asked by
+// SQL as well. Times are UTC.
 package status
 
 import (
 	"context"
 	_ "embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"html/template"
@@ -25,8 +24,11 @@ import (
 // queryTimeout bounds one page: the system tables are small, so a slower answer means that the server is stuck.
 const queryTimeout = 5 * time.Second
 
-// readHeaderTimeout closes connections that never finish their request.
-const readHeaderTimeout = 5 * time.Second
+// readHeaderTimeout closes connections that never begin their request, idleTimeout those that never begin another.
+const (
+	readHeaderTimeout = 5 * time.Second
+	idleTimeout       = 2 * time.Minute
+)
 
 // maxRows bounds one section of the page and one JSON answer.
 const maxRows = 200
@@ -39,6 +41,8 @@ type Config struct {
 	Address string // host:port; port 0 chooses a free one
 	SQL     string // address of the MySQL listener, shown on the page
 	Query   QueryFunc
+	Ingest  IngestFunc // what POST /ingest does
+	Token   string     // asked of those who ingest; off loopback of everybody, and nothing is shown without one
 	Logger  *slog.Logger
 }
 
@@ -48,6 +52,9 @@ type Server struct {
 	listener net.Listener
 	http     *http.Server
 	done     chan struct{}
+	loopback bool          // only this machine can reach it
+	ingests  chan struct{} // one for each request that stores rows
+	sameSite *http.CrossOriginProtection
 }
 
 // section is one table of the page and of the JSON interface.
@@ -68,24 +75,21 @@ var pageHTML string
 
 // New listens on the configured address and serves in the background. An address in use is an error.
 func New(ctx context.Context, cfg Config) (*Server, error) {
-	page, err := template.New("page").Parse(pageHTML)
-	if err != nil {
-		return nil, fmt.Errorf("parse status page: %w", err)
-	}
 	var lc net.ListenConfig
 	listener, err := lc.Listen(ctx, "tcp", cfg.Address)
 	if err != nil {
 		return nil, fmt.Errorf("open status page on %s: %w", cfg.Address, err)
 	}
-	s := &Server{cfg: cfg, listener: listener, done: make(chan struct{})}
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), flowCollector{s})
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { s.page(w, r, page) })
-	mux.HandleFunc("GET /json/{section}", s.json)
-	mux.HandleFunc("GET /healthz", s.health)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: readHeaderTimeout}
+	s := newServer(cfg)
+	s.listener = listener
+	if at, ok := listener.Addr().(*net.TCPAddr); ok {
+		s.loopback = at.IP.IsLoopback()
+	}
+	handler, err := s.handler()
+	if err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	s.http = &http.Server{Handler: handler, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout}
 	go func() {
 		defer close(s.done)
 		if err := s.http.Serve(listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
@@ -93,6 +97,29 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 		}
 	}()
 	return s, nil
+}
+
+func newServer(cfg Config) *Server {
+	return &Server{cfg: cfg, done: make(chan struct{}), ingests: make(chan struct{}, maxIngests), sameSite: http.NewCrossOriginProtection()}
+}
+
+// handler says which path is answered by what.
+func (s *Server) handler() (http.Handler, error) {
+	page, err := template.New("page").Parse(pageHTML)
+	if err != nil {
+		return nil, fmt.Errorf("parse status page: %w", err)
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), flowCollector{s})
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { s.page(w, r, page) })
+	mux.HandleFunc("GET /json/{section}", s.json)
+	mux.HandleFunc("GET /healthz", s.health)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	for _, path := range []string{"/ingest/", "/ingest/{table}", "/ingest/{database}/{table}"} {
+		mux.HandleFunc(path, s.ingest)
+	}
+	return s.guarded(mux), nil
 }
 
 // Address returns the host:port that the server listens on.
@@ -146,16 +173,13 @@ func (s *Server) json(w http.ResponseWriter, r *http.Request) {
 		defer cancel()
 		batch, err := s.cfg.Query(ctx, sec.SQL)
 		if err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			s.fail(w, r, &Refusal{Code: http.StatusServiceUnavailable, Reason: err.Error()})
 			return
 		}
-		w.Header().Set("Content-Type", "application/json")
-		if err := json.NewEncoder(w).Encode(objects(batch)); err != nil {
-			s.cfg.Logger.Warn("write status JSON", "section", sec.Name, "err", err)
-		}
+		writeJSON(w, http.StatusOK, objects(batch))
 		return
 	}
-	http.Error(w, fmt.Sprintf("no section %q", r.PathValue("section")), http.StatusNotFound)
+	s.fail(w, r, refuse(http.StatusNotFound, "no section %q", r.PathValue("section")))
 }
 
 // health answers 200 while statements run; a failed flow does not make the server unhealthy, restarting would not help.
