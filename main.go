@@ -67,8 +67,10 @@ type sqlCmd struct {
 type replayCmd struct {
 	Source string  `arg:"" help:"A recorded file or a directory of them."`
 	Into   string  `required:"" placeholder:"DIR" help:"The watched directory."`
-	Rate   float64 `placeholder:"N" help:"Rows per second; 0 is full speed."`
-	Rows   int     `default:"10" placeholder:"N" help:"Rows in each dropped file (${default})."`
+	Rate   float64 `placeholder:"N" help:"Rows per second, or files per second where files are dropped as they are; 0 is full speed."`
+	Rows   int     `placeholder:"N" xor:"cut" help:"Cut JSON and text into files of this many rows. Without it a single file is cut into files of 10 rows, and the files of a directory are dropped as they are."`
+	Whole  bool    `xor:"cut" help:"Drop a single file as it is, too."`
+	Loop   bool    `help:"Begin again at the end, until interrupted; needs --rate."`
 }
 
 func (c serveCmd) Run(ctx context.Context) error {
@@ -106,12 +108,18 @@ func (c sqlCmd) Run(ctx context.Context) error {
 }
 
 func (c replayCmd) Run(ctx context.Context) error {
-	stats, err := autoload.Replay(ctx, autoload.ReplayConfig{Source: c.Source, Into: c.Into, RowsPerSecond: c.Rate, RowsPerFile: c.Rows})
-	if err != nil {
-		return err
+	config := autoload.ReplayConfig{Source: c.Source, Into: c.Into, RowsPerSecond: c.Rate, RowsPerFile: c.Rows, Loop: c.Loop}
+	if c.Whole {
+		config.RowsPerFile = -1
 	}
-	fmt.Printf("%d rows in %d files dropped into %s\n", stats.Rows, stats.Files, c.Into)
-	return nil
+	stats, err := autoload.Replay(ctx, config)
+	switch {
+	case stats.Rows > 0:
+		fmt.Printf("%d rows in %d files dropped into %s\n", stats.Rows, stats.Files, c.Into)
+	case stats.Files > 0:
+		fmt.Printf("%d files dropped into %s\n", stats.Files, c.Into)
+	}
+	return err
 }
 
 func logger(verbose bool) *slog.Logger {

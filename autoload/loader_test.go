@@ -401,24 +401,6 @@ func TestNoPowerCutLosesACommittedEntry(t *testing.T) {
 	}
 }
 
-func TestReplayDropsEveryRowOnce(t *testing.T) {
-	source, into := t.TempDir(), filepath.Join(t.TempDir(), "landing")
-	put(t, filepath.Join(source, "1.jsonl"), strings.Repeat("{\"a\": 1}\n", 25))
-	put(t, filepath.Join(source, "2.json"), "[{\"a\":\n 2}, {\"a\": 2}]")
-	stats, err := Replay(context.Background(), ReplayConfig{Source: source, Into: into, RowsPerFile: 10})
-	require.NoError(t, err)
-	require.Equal(t, ReplayStats{Rows: 27, Files: 4}, stats)
-	l := open(t, into, filepath.Join(t.TempDir(), "state"), 0, nil)
-	require.Len(t, next(t, l), 27)
-
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	_, err = Replay(ctx, ReplayConfig{Source: source, Into: into, RowsPerSecond: 1})
-	require.ErrorIs(t, err, context.Canceled)
-	_, err = Replay(context.Background(), ReplayConfig{Source: t.TempDir(), Into: into})
-	require.ErrorContains(t, err, "no .json or .jsonl file")
-}
-
 func TestRealMalformedTexts(t *testing.T) {
 	dir := filepath.Join("..", "..", "shared", "data", "malformed")
 	entries, err := os.ReadDir(dir)

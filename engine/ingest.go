@@ -79,7 +79,7 @@ func (e *Engine) landing(database, table string) (*feed, error) {
 	if found == nil {
 		return nil, e.noLanding(database, table)
 	}
-	if format := found.options.Format; format != "" && format != "json" {
+	if format := found.options.Format; format != "" && format != "json" && format != "auto" {
 		return nil, refuseHTTP(http.StatusConflict, "%s.%s reads %s files: only JSON can be sent this way", database, table, format)
 	}
 	return found, nil

@@ -28,7 +28,7 @@ if [ ! -e "$landing/.replayed" ]; then
 	touch "$landing/.replayed"
 	(
 		for sample in sentiment/tweets:tweets battle/labels:labels battle/databricks:databricks battle/snowflake:snowflake languages/statuses:statuses; do
-			"$build/smelt" replay "$here/queries/${sample%%:*}" --into "$landing/${sample##*:}" --rate "${SMELT_RATE:-50}"
+			"$build/smelt" replay "$here/queries/${sample%%:*}" --into "$landing/${sample##*:}" --rows 10 --rate "${SMELT_RATE:-50}"
 		done
 	) &
 	replay=$!
