@@ -42,7 +42,7 @@ func (l *Loader) newBatch(results []decoded, now time.Time) *Batch {
 			}
 			l.cfg.Logger.Warn("file not loaded", "path", r.path, "err", r.err)
 		}
-		f.Rows = int64(r.fileRows.rows)
+		f.Rows = r.fileRows.rows
 		b.rows += f.Rows
 		b.bytes += r.size
 		b.files = append(b.files, f)

@@ -20,12 +20,6 @@ const chunkRows = 8192
 // errContent marks a file whose content cannot be loaded: trying again is of no use before it changes.
 var errContent = errors.New("content")
 
-// contentError describes bad content by line.
-func contentError(data []byte, at int, format string, args ...any) error {
-	line := 1 + bytes.Count(data[:min(at, len(data))], []byte("\n"))
-	return fmt.Errorf("line %d: %s%w", line, fmt.Sprintf(format, args...), silent{errContent})
-}
-
 // silent carries an error for errors.Is without adding to the text.
 type silent struct{ error }
 
@@ -39,15 +33,27 @@ func (s silent) Unwrap() error { return s.error }
 // and arrays of objects. It checks the whole syntax on the way.
 type walker struct {
 	json *jsontext.Decoder
-	data []byte // of the file at hand, without byte order mark
+	data []byte // of the piece at hand
+	line int    // lines in front of it
+}
+
+// fault describes bad content by line.
+func (w *walker) fault(at int, format string, args ...any) error {
+	line := w.line + 1 + bytes.Count(w.data[:min(at, len(w.data))], []byte("\n"))
+	return fmt.Errorf("line %d: %s%w", line, fmt.Sprintf(format, args...), silent{errContent})
 }
 
 // objects calls f in front of every object of a file; f reads it.
 func (w *walker) objects(data []byte, f func() error) error {
-	if !utf8.Valid(data) {
-		return contentError(data, firstInvalid(data), "not UTF-8 text")
-	}
 	w.data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	if !utf8.Valid(w.data) {
+		return w.fault(firstInvalid(w.data), "not UTF-8 text")
+	}
+	return w.walk(f)
+}
+
+// walk calls f in front of every object of the piece at hand.
+func (w *walker) walk(f func() error) error {
 	if w.json == nil {
 		w.json = new(jsontext.Decoder)
 	}
@@ -65,7 +71,7 @@ func (w *walker) objects(data []byte, f func() error) error {
 		case kind == '[' && w.json.StackDepth() == 0:
 			// Rows are told apart by lines or by brackets of their own, but [][] is more likely a fault.
 			if at := w.json.InputOffset(); at > 0 && w.data[at-1] == ']' && w.data[at] == '[' {
-				return contentError(w.data, int(at), "not JSON: an array begins where another ends; they must stand apart")
+				return w.fault(int(at), "not JSON: an array begins where another ends; they must stand apart")
 			}
 		case kind != ']' && kind != 0: // 0 is a fault or the end, and reading says which
 			return w.refuse()
@@ -86,16 +92,16 @@ func (w *walker) refuse() error {
 	}
 	at := int(w.json.InputOffset()) - len(value)
 	if w.json.StackDepth() > 0 {
-		return contentError(w.data, at, "want a JSON object in the array, got %s", excerpt(string(value)))
+		return w.fault(at, "want a JSON object in the array, got %s", excerpt(string(value)))
 	}
-	return contentError(w.data, at, "want a JSON object or an array of objects, got %s", excerpt(string(value)))
+	return w.fault(at, "want a JSON object or an array of objects, got %s", excerpt(string(value)))
 }
 
 // syntaxError says where JSON is wrong and why.
 func (w *walker) syntaxError(err error) error {
 	var syntax *jsontext.SyntacticError
 	if !errors.As(err, &syntax) {
-		return contentError(w.data, int(w.json.InputOffset()), "%v", err)
+		return w.fault(int(w.json.InputOffset()), "%v", err)
 	}
 	reason := strings.TrimPrefix(syntax.Err.Error(), "jsontext: ")
 	if errors.Is(syntax.Err, io.ErrUnexpectedEOF) {
@@ -104,7 +110,7 @@ func (w *walker) syntaxError(err error) error {
 	if syntax.JSONPointer != "" {
 		reason += " at " + excerpt(string(syntax.JSONPointer))
 	}
-	return contentError(w.data, int(syntax.ByteOffset), "not JSON: %s", reason)
+	return w.fault(int(syntax.ByteOffset), "not JSON: %s", reason)
 }
 
 // excerpt shortens text for an error.
@@ -148,6 +154,8 @@ type decoder struct {
 	scratch []byte
 	unknown map[string]inferred
 	order   []string // unknown names in order of appearance
+	rescued int64
+	lineOf  func() int // of the row at hand
 }
 
 // stray is a field whose name is no column.
@@ -159,7 +167,8 @@ type stray struct {
 // fileRows is a decoded file.
 type fileRows struct {
 	batches []*tables.Batch // of at most chunkRows rows each
-	rows    int
+	rows    int64
+	rescued int64       // rows with something in the rescued column
 	unknown []namedType // names that are no columns yet, in order of appearance
 }
 
@@ -167,33 +176,63 @@ func newDecoder(c columns) *decoder {
 	return &decoder{columns: c, schema: c.withRescued(), values: make([]value, len(c.schema))}
 }
 
-// decode decodes the content of a file. A file that was cut on purpose, as a sample, yields what stands before the cut.
-func (d *decoder) decode(path string, data []byte, cut bool) (fileRows, error) {
+// decode decodes a piece of a file. A file that was cut on purpose, as a sample, yields what stands before the cut.
+func (d *decoder) decode(path string, p *piece, cut bool) (fileRows, error) {
 	const bytesPerRow = 256 // a guess for the first capacity: a small tweet
-	d.path, d.whole, d.order, d.unknown = path, nil, nil, nil
-	d.batch = tables.NewBatch(d.schema, min(max(len(data)/bytesPerRow, 4), chunkRows))
-	d.text = string(bytes.TrimPrefix(data, []byte("\ufeff")))
-	err := d.objects(data, d.row)
-	var out fileRows
-	if err == nil || cut {
-		err = nil
-		out.batches, out.rows = append(d.whole, d.batch), len(d.whole)*chunkRows+d.batch.Len
-		for _, name := range d.order {
-			out.unknown = append(out.unknown, namedType{name: name, typ: d.unknown[name]})
-		}
+	if p.err != nil {
+		return fileRows{}, p.err
 	}
-	d.whole, d.batch, d.text, d.data = nil, nil, "", nil
-	return out, err
+	d.start(path, len(p.data)/bytesPerRow)
+	d.data, d.line = p.data, p.line
+	var err error
+	switch {
+	case !utf8.Valid(p.data):
+		err = d.fault(firstInvalid(p.data), "not UTF-8 text")
+	case p.shape.format == formatCSV:
+		err = d.records(p)
+	case p.shape.format == formatText:
+		err = d.lines(p)
+	default:
+		d.text = string(p.data)
+		d.lineOf = func() int { return d.line + 1 + bytes.Count(d.data[:d.json.InputOffset()], []byte("\n")) }
+		err = d.walk(d.row)
+	}
+	out := d.finish()
+	if err != nil && !cut {
+		return fileRows{}, err
+	}
+	return out, nil
 }
 
-// row reads one object and appends it.
-func (d *decoder) row() error {
+// start begins with the rows of a piece, about so many.
+func (d *decoder) start(path string, rows int) {
+	d.path, d.whole, d.order, d.unknown, d.rescued = path, nil, nil, nil, 0
+	d.batch = tables.NewBatch(d.schema, min(max(rows, 4), chunkRows))
+}
+
+// finish returns the rows since start.
+func (d *decoder) finish() fileRows {
+	out := fileRows{batches: append(d.whole, d.batch), rows: int64(len(d.whole)*chunkRows + d.batch.Len), rescued: d.rescued}
+	for _, name := range d.order {
+		out.unknown = append(out.unknown, namedType{name: name, typ: d.unknown[name]})
+	}
+	d.whole, d.batch, d.text, d.data, d.lineOf = nil, nil, "", nil, nil
+	return out
+}
+
+// beginRow makes room for a row.
+func (d *decoder) beginRow() {
 	if d.batch.Len == chunkRows {
 		d.whole = append(d.whole, d.batch)
 		d.batch = tables.NewBatch(d.schema, chunkRows)
 	}
 	clear(d.values)
 	d.strays = d.strays[:0]
+}
+
+// row reads one object and appends it.
+func (d *decoder) row() error {
+	d.beginRow()
 	if _, err := d.json.ReadToken(); err != nil {
 		return d.syntaxError(err)
 	}
@@ -206,7 +245,7 @@ func (d *decoder) row() error {
 		at := d.columns.find(quoted, next)
 		if at < 0 {
 			if name, err = unquote(string(quoted), &d.scratch); err != nil {
-				return contentError(d.data, int(d.json.InputOffset()), "read name: %v", err)
+				return d.fault(int(d.json.InputOffset()), "read name: %v", err)
 			}
 			at = d.columns.position(name)
 		}
@@ -234,12 +273,16 @@ func (d *decoder) appendRow() error {
 	var rescued []stray
 	for _, s := range d.strays {
 		at, isNew := d.columns.place(s.name)
+		mode := d.columns.content.evolution
 		switch {
-		case isNew:
-			d.see(s)
+		case isNew && mode == addNewColumns:
+			d.see(s.name, s.infer(d.columns.content.times))
 		case at >= 0 && d.values[at].kind == 0:
 			d.values[at] = s.value // differs in case only, and the row has no field of the exact name
-		case s.kind != 'n':
+		case s.kind == 'n', isNew && mode == ignoreNewColumns:
+		case isNew && mode == failOnNewColumns:
+			return fmt.Errorf("line %d: field %q is no column, and schemaEvolutionMode is failOnNewColumns%w", d.lineOf(), s.name, silent{errContent})
+		default:
 			rescued = append(rescued, s)
 		}
 	}
@@ -249,28 +292,34 @@ func (d *decoder) appendRow() error {
 			rescued = append(rescued, stray{f.Name, d.values[i]})
 		}
 	}
-	last := &d.batch.Columns[len(d.columns.schema)]
-	if len(rescued) == 0 {
-		last.AppendNull(tables.JSON)
-	} else {
-		text, err := rescuedText(rescued, d.path)
-		if err != nil {
-			return err
-		}
-		last.AppendString(text)
-	}
 	d.batch.Len++
+	return d.appendRescued(&d.batch.Columns[len(d.columns.schema)], rescued)
+}
+
+// appendRescued appends what was rescued of a row.
+func (d *decoder) appendRescued(c *tables.Column, rescued []stray) error {
+	if len(rescued) == 0 {
+		c.AppendNull(tables.JSON)
+		return nil
+	}
+	text, err := rescuedText(rescued, d.path)
+	if err != nil {
+		return err
+	}
+	c.AppendString(text)
+	d.rescued++
 	return nil
 }
 
 // see notes the type of a field that is no column yet.
-func (d *decoder) see(s stray) {
+func (d *decoder) see(name string, typ inferred) {
 	if d.unknown == nil {
 		d.unknown = map[string]inferred{}
 	}
-	before, ok := d.unknown[s.name]
+	before, ok := d.unknown[name]
 	if !ok {
-		d.order = append(d.order, s.name)
+		d.order = append(d.order, name)
+		before = typ
 	}
-	d.unknown[s.name] = before.join(s.infer())
+	d.unknown[name] = before.join(typ)
 }

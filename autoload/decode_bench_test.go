@@ -35,9 +35,9 @@ func BenchmarkDecode(b *testing.B) {
 	for b.Loop() {
 		lines := measure(func() { require.Equal(b, rows, bytes.Count(data, []byte("\n"))) })
 		ours := measure(func() {
-			out, err := d.decode("f", data, false)
+			out, err := decodeText(d, "f", data)
 			require.NoError(b, err)
-			require.Equal(b, rows, out.rows)
+			require.EqualValues(b, rows, out.rows)
 		})
 		standard := measure(func() {
 			d := json.NewDecoder(bytes.NewReader(data))

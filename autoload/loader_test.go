@@ -29,6 +29,15 @@ func put(t *testing.T, path, content string) {
 	require.NoError(t, os.Rename(hidden, path))
 }
 
+// decodeText decodes a file that is one piece.
+func decodeText(d *decoder, name string, data []byte) (fileRows, error) {
+	p := piece{shape: shapeOf(Options{}, name), data: data, first: true, last: true}
+	if err := p.shape.begin(&p); err != nil {
+		return fileRows{}, err
+	}
+	return d.decode(name, &p, false)
+}
+
 func options(t *testing.T, m map[string]string) Options {
 	t.Helper()
 	o, err := ParseOptions(m)
@@ -283,7 +292,7 @@ func TestWhatIsNotOursIsPassedOver(t *testing.T) {
 func TestAnUnknownOptionListsTheKnownOnes(t *testing.T) {
 	_, err := ParseOptions(map[string]string{"maxFile": "1"})
 	require.ErrorContains(t, err, `"maxFile"`)
-	require.ErrorContains(t, err, "maxFilesPerTrigger, multiLine, pathGlobFilter")
+	require.ErrorContains(t, err, "maxFilesPerTrigger, multiLine, nullValue, pathGlobFilter")
 	for _, m := range []map[string]string{{"format": "avro"}, {"maxFilesPerTrigger": "0"}, {"schemaHints": "a"}, {"schemaHints": "a BLOB"}, {"maxBytesPerTrigger": "x"}} {
 		_, err := ParseOptions(m)
 		require.Error(t, err, m)
@@ -414,7 +423,7 @@ func TestRealMalformedTexts(t *testing.T) {
 		}
 		data, err := os.ReadFile(filepath.Join(dir, e.Name()))
 		require.NoError(t, err)
-		_, err = newDecoder(newColumns(nil, nil, options(t, nil))).decode(e.Name(), data, false)
+		_, err = decodeText(newDecoder(newColumns(nil, nil, options(t, nil))), e.Name(), data)
 		checked++
 		switch e.Name()[0] {
 		case 'n':
@@ -450,7 +459,7 @@ func FuzzDecodeNeverPanics(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c := newColumns(tables.Schema{{Name: "a", Type: tables.Type{Kind: tables.Long}}}, []string{"a"}, Options{Rescued: "_rescued_data"})
-		out, err := newDecoder(c).decode("f", data, false)
+		out, err := decodeText(newDecoder(c), "f", data)
 		if err == nil {
 			for _, b := range out.batches {
 				for i := range b.Columns {

@@ -19,7 +19,7 @@ const (
 
 // Options of a watched directory, by Auto Loader's names. Use ParseOptions.
 type Options struct {
-	Format          string // json
+	Format          string // auto, json, csv, text or parquet
 	Hints           tables.Schema
 	Glob            string // pattern for file names; "" takes all
 	Recursive       bool   // look into sub-directories
@@ -29,20 +29,13 @@ type Options struct {
 	AllowOverwrites bool   // load a file again when it changes
 	TextOnly        bool   // columns without a hint are strings; otherwise their type is inferred
 	Rescued         string // name of the column for what does not fit
+	content         contentOptions
 }
 
 type optionParser func(o *Options, value string) error
 
 // known are the options, by lower-case name.
 var known = map[string]optionParser{
-	"format": func(o *Options, v string) error {
-		o.Format = strings.ToLower(v)
-		if o.Format != "json" {
-			return fmt.Errorf("format %q is not supported yet: only json is", v)
-		}
-		return nil
-	},
-	"multiline":           func(_ *Options, v string) error { _, err := strconv.ParseBool(v); return err }, // rows may always span lines
 	"schemahints":         func(o *Options, v string) (err error) { o.Hints, err = parseHints(v); return err },
 	"pathglobfilter":      func(o *Options, v string) error { o.Glob = v; _, err := filepath.Match(v, "x"); return err },
 	"recursivefilelookup": func(o *Options, v string) (err error) { o.Recursive, err = strconv.ParseBool(v); return err },
@@ -71,7 +64,7 @@ var known = map[string]optionParser{
 }
 
 // names lists the options as users write them.
-var names = []string{"allowOverwrites", "format", "includeExistingFiles", "inferColumnTypes", "maxBytesPerTrigger", "maxFilesPerTrigger", "multiLine",
+var names = []string{"allowOverwrites", "includeExistingFiles", "inferColumnTypes", "maxBytesPerTrigger", "maxFilesPerTrigger",
 	"pathGlobFilter", "recursiveFileLookup", "rescuedDataColumn", "schemaHints"}
 
 func positive(n int64, err error) error {
@@ -84,7 +77,7 @@ func positive(n int64, err error) error {
 // ParseOptions reads options as a statement gives them, names in any case and with or without "cloudFiles.". An
 // unknown name is an error that lists the known ones.
 func ParseOptions(m map[string]string) (Options, error) {
-	o := Options{Format: "json", MaxFiles: defaultMaxFiles, MaxBytes: defaultMaxBytes, IncludeExisting: true, Rescued: "_rescued_data"}
+	o := Options{Format: formatAuto, MaxFiles: defaultMaxFiles, MaxBytes: defaultMaxBytes, IncludeExisting: true, Rescued: "_rescued_data"}
 	keys := make([]string, 0, len(m))
 	for k := range m {
 		keys = append(keys, k)
@@ -94,7 +87,12 @@ func ParseOptions(m map[string]string) (Options, error) {
 		name := strings.TrimPrefix(strings.ToLower(k), "cloudfiles.")
 		parse, ok := known[name]
 		if !ok {
-			return o, fmt.Errorf("read option %q: there is no such option; known are %s", k, strings.Join(names, ", "))
+			parse, ok = contentKnown[name]
+		}
+		if !ok {
+			all := append(slices.Clone(names), contentNames...)
+			slices.Sort(all)
+			return o, fmt.Errorf("read option %q: there is no such option; known are %s", k, strings.Join(all, ", "))
 		}
 		if err := parse(&o, m[k]); err != nil {
 			return o, fmt.Errorf("read option %s = %q: %w", k, m[k], err)

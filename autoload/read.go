@@ -9,20 +9,19 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"syscall"
+	"unicode/utf8"
 
 	"golang.org/x/sync/errgroup"
 )
 
 const (
-	// maxFileBytes bounds one file: it is decoded in memory.
-	maxFileBytes = 256 << 20
 	// sampleFiles and sampleBytes bound what is read to find the columns before the first batch.
 	sampleFiles = 10
 	sampleBytes = 1 << 20 // of each file
-	// maxKeptBytes bounds the buffer that a core keeps from one file to the next.
-	maxKeptBytes = 4 << 20
 )
 
 var (
@@ -60,11 +59,15 @@ func (l *Loader) decode(ctx context.Context, files []candidate, sample bool) ([]
 		return nil, fmt.Errorf("open watched directory: %w", err)
 	}
 	defer root.Close()
+	r := reader{root: root, options: l.cfg.Options, sample: sample}
 	for {
 		l.mu.Lock()
-		columns := l.columns
+		r.columns = l.columns
 		l.mu.Unlock()
-		if err := decodeAll(ctx, root, columns, results, sample); err != nil {
+		if sample {
+			r.columns.content.evolution = addNewColumns
+		}
+		if err := r.all(ctx, results); err != nil {
 			return nil, err
 		}
 		if !l.widen(results) {
@@ -84,6 +87,9 @@ func (l *Loader) widen(results []decoded) (again bool) {
 			if !ok {
 				order = append(order, u.name)
 			}
+			if !ok {
+				before = u.typ
+			}
 			types[u.name] = before.join(u.typ)
 		}
 		if len(r.unknown) > 0 {
@@ -100,13 +106,23 @@ func (l *Loader) widen(results []decoded) (again bool) {
 	return len(order) > 0
 }
 
-// decodeAll decodes the results that are not done yet.
-func decodeAll(ctx context.Context, root *os.Root, c columns, results []decoded, sample bool) error {
+// reader reads and decodes files.
+type reader struct {
+	root    *os.Root // symlinks that lead out of it are not followed, whenever they are made
+	options Options
+	columns columns
+	sample  bool // only the beginning of each file
+	step    int  // bytes of a piece, 0 for the usual size
+	large   sync.Mutex
+}
+
+// all decodes the results that are not done yet.
+func (r *reader) all(ctx context.Context, results []decoded) error {
 	group, ctx := errgroup.WithContext(ctx)
 	var taken atomic.Int64
 	for range min(runtime.GOMAXPROCS(0), len(results)) {
 		group.Go(func() error {
-			r := reader{root: root, decoder: newDecoder(c), sample: sample}
+			d := newDecoder(r.columns)
 			for {
 				i := int(taken.Add(1)) - 1
 				if i >= len(results) {
@@ -115,85 +131,195 @@ func decodeAll(ctx context.Context, root *os.Root, c columns, results []decoded,
 				if err := ctx.Err(); err != nil {
 					return err
 				}
-				if results[i].done {
-					continue
+				if !results[i].done {
+					results[i].fileRows, results[i].err = r.file(ctx, d, results[i].candidate)
+					results[i].done = true
 				}
-				results[i].fileRows, results[i].err = r.read(results[i].candidate)
-				results[i].done = true
 			}
 		})
 	}
 	return group.Wait()
 }
 
-// reader reads and decodes one file after another.
-type reader struct {
-	root    *os.Root // symlinks that lead out of it are not followed, whenever they are made
-	decoder *decoder
-	sample  bool
-	buffer  []byte
-}
-
-// read reads and decodes one file.
-func (r *reader) read(c candidate) (rows fileRows, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			r.decoder = newDecoder(r.decoder.columns) // in the middle of something
-			rows, err = fileRows{}, fmt.Errorf("decode: panic: %v%w", p, silent{errContent})
-		}
-	}()
+// file reads and decodes one file.
+func (r *reader) file(ctx context.Context, d *decoder, c candidate) (fileRows, error) {
 	if c.failed != nil {
 		return fileRows{}, c.failed
 	}
-	if c.size > maxFileBytes {
-		return fileRows{}, fmt.Errorf("larger than %d bytes%w", maxFileBytes, silent{errContent})
+	s := shapeOf(r.options, c.path)
+	for {
+		var rows fileRows
+		err := r.scan(ctx, d, c, s, func(part fileRows) error {
+			rows.add(part)
+			return nil
+		})
+		switch {
+		case err == nil:
+			return rows, nil
+		case s.byLines && errors.Is(err, errContent):
+			s.byLines = false // perhaps the values stand otherwise
+		default:
+			return fileRows{}, err
+		}
 	}
-	data, err := r.content(c)
-	if err != nil {
-		return fileRows{}, err
-	}
-	return r.decoder.decode(c.path, data, r.sample)
 }
 
-// content reads a file whole, or its beginning as a sample. It is valid until the next call.
-func (r *reader) content(c candidate) ([]byte, error) {
+// add takes the rows of the next part of a file.
+func (f *fileRows) add(part fileRows) {
+	f.batches = append(f.batches, part.batches...)
+	f.rows += part.rows
+	f.rescued += part.rescued
+	for _, u := range part.unknown {
+		at := slices.IndexFunc(f.unknown, func(k namedType) bool { return k.name == u.name })
+		if at < 0 {
+			f.unknown = append(f.unknown, u)
+		} else {
+			f.unknown[at].typ = f.unknown[at].typ.join(u.typ)
+		}
+	}
+}
+
+// scan reads a file from its beginning to its end and yields its rows in order. The file must be the one that was listed
+// before and after.
+func (r *reader) scan(ctx context.Context, d *decoder, c candidate, s *shape, yield func(fileRows) error) error {
 	// Not to wait for a writer, should the file have become a pipe.
 	f, err := r.root.OpenFile(c.inside, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, errVanished
+		return errVanished
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open: %w", cause(err))
+		return fmt.Errorf("open: %w", cause(err))
 	}
 	defer f.Close()
 	before, err := f.Stat()
 	if err != nil {
-		return nil, fmt.Errorf("look at: %w", cause(err))
+		return fmt.Errorf("look at: %w", cause(err))
 	}
 	if !c.is(before) {
-		return nil, errUnsettled
+		return errUnsettled
 	}
-	size := c.size
-	if r.sample {
-		size = min(size, sampleBytes)
+	err = r.content(ctx, d, f, c, s, yield)
+	after, statErr := f.Stat()
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case statErr != nil:
+		return fmt.Errorf("look at: %w", cause(statErr))
+	case !c.is(after):
+		return errUnsettled
 	}
-	if int64(cap(r.buffer)) < size || cap(r.buffer) > maxKeptBytes {
-		r.buffer = make([]byte, size)
+	return err
+}
+
+// content yields the rows of an open file.
+func (r *reader) content(ctx context.Context, d *decoder, f *os.File, c candidate, s *shape, yield func(fileRows) error) error {
+	split := splitter{in: diskReader{f}, shape: s, size: c.size, step: r.step}
+	if s.codec != "" && c.size > 0 {
+		archive, err := expand(split.in, s.codec, c.size)
+		if err != nil {
+			return err
+		}
+		defer archive.close()
+		split.in, split.size = archive, -1
 	}
-	data := r.buffer[:size]
-	if _, err := io.ReadFull(f, data); errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return nil, errUnsettled
-	} else if err != nil {
-		return nil, fmt.Errorf("read: %w", cause(err))
+	if s.format == formatParquet {
+		return r.parquet(d, f, c, &split, yield)
 	}
-	after, err := f.Stat()
+	cut := false
+	if r.sample && (s.codec != "" || c.size > sampleBytes) {
+		split.in, split.size, cut = io.LimitReader(split.in, sampleBytes), -1, true
+	}
+	first, err := split.next()
 	if err != nil {
-		return nil, fmt.Errorf("look at: %w", cause(err))
+		return err
 	}
-	if !c.is(after) {
-		return nil, errUnsettled
+	if cut && !utf8.Valid(first.data) {
+		if at := firstInvalid(first.data); at > len(first.data)-utf8.UTFMax {
+			first.data = first.data[:at] // it was cut inside a character
+		}
 	}
-	return data, nil
+	if err := s.begin(&first); err != nil {
+		return err
+	}
+	if first.last || cut {
+		rows, err := decodePiece(d, c.path, &first, cut)
+		if err != nil {
+			return err
+		}
+		return yield(rows)
+	}
+	r.large.Lock() // one large file at a time has all cores
+	defer r.large.Unlock()
+	return r.pieces(ctx, c.path, first, &split, yield)
+}
+
+// decodePiece decodes a piece and gives its memory back. A panic becomes an error of the content.
+func decodePiece(d *decoder, path string, p *piece, cut bool) (rows fileRows, err error) {
+	defer p.release()
+	defer func() {
+		if r := recover(); r != nil {
+			*d = *newDecoder(d.columns) // it was in the middle of something
+			rows, err = fileRows{}, fmt.Errorf("decode: panic: %v%w", r, silent{errContent})
+		}
+	}()
+	return d.decode(path, p, cut)
+}
+
+// pieces decodes the pieces of a large file on all cores and yields their rows in order.
+func (r *reader) pieces(ctx context.Context, path string, first piece, split *splitter, yield func(fileRows) error) error {
+	type job struct {
+		piece
+		rows fileRows
+		err  error
+		done chan struct{}
+	}
+	cores := runtime.GOMAXPROCS(0)
+	work, order := make(chan *job, cores), make(chan *job, cores)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		defer close(order)
+		defer close(work)
+		for p := first; ; {
+			j := &job{piece: p, done: make(chan struct{})}
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case order <- j:
+				work <- j
+			}
+			var err error
+			if p, err = split.next(); errors.Is(err, io.EOF) {
+				return nil
+			} else if err != nil {
+				return err
+			}
+		}
+	})
+	for range cores {
+		group.Go(func() error {
+			d := newDecoder(r.columns)
+			for j := range work {
+				if j.err = ctx.Err(); j.err == nil {
+					j.rows, j.err = decodePiece(d, path, &j.piece, false)
+				}
+				close(j.done)
+			}
+			return nil
+		})
+	}
+	group.Go(func() error {
+		for j := range order {
+			<-j.done
+			if j.err != nil {
+				return j.err
+			}
+			if err := yield(j.rows); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return group.Wait()
 }
 
 // is reports whether a file on disk is still the one that was listed.

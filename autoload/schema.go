@@ -32,15 +32,16 @@ const reserved = -1
 // with makes a wider one.
 type columns struct {
 	schema    tables.Schema
-	fileNames []string       // name in the files of each column
-	rescued   string         // name of the column for what does not fit
-	textOnly  bool           // new columns are strings
+	fileNames []string // name in the files of each column
+	rescued   string   // name of the column for what does not fit
+	textOnly  bool     // new columns are strings
+	content   contentOptions
 	index     map[string]int // name in the files -> place
 	folded    map[string]int // column name in lower case -> place, or reserved
 }
 
 func newColumns(schema tables.Schema, fileNames []string, o Options) columns {
-	c := columns{schema: schema, fileNames: fileNames, rescued: o.Rescued, textOnly: o.TextOnly, index: map[string]int{}, folded: map[string]int{}}
+	c := columns{schema: schema, fileNames: fileNames, rescued: o.Rescued, textOnly: o.TextOnly, content: o.content, index: map[string]int{}, folded: map[string]int{}}
 	for i, f := range schema {
 		c.index[fileNames[i]] = i
 		c.folded[strings.ToLower(f.Name)] = i

@@ -6,16 +6,18 @@ import (
 	"math/big"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 
 	"smelt/tables"
 )
 
-// value is one JSON value by its text, so that numbers stay exact. The zero value is a field that is not there.
+// plain is the kind of a value that is text without quotes, as CSV has it: it fits a column if it reads as its type.
+const plain jsontext.Kind = 'x'
+
+// value is one value by its text, so that numbers stay exact. The zero value is a field that is not there.
 type value struct {
-	kind jsontext.Kind // n t f " 0 { [, or 0 when there is none
+	kind jsontext.Kind // n t f " 0 { [ of JSON, plain, or 0 when there is none
 	raw  string
 }
 
@@ -33,76 +35,6 @@ func unquote(quoted string, scratch *[]byte) (string, error) {
 	return string(*scratch), nil
 }
 
-// inferred is what the values of a field have been so far.
-type inferred uint8
-
-const (
-	sawNothing inferred = iota // only null
-	sawBool
-	sawLong
-	sawDouble
-	sawText
-	sawJSON
-	sawMix
-)
-
-type namedType struct {
-	name string
-	typ  inferred
-}
-
-// infer returns the type of one value. An integer beyond 64 bits counts as text: a double would change it.
-func (v value) infer() inferred {
-	switch v.kind {
-	case 'n':
-		return sawNothing
-	case 't', 'f':
-		return sawBool
-	case '"':
-		return sawText
-	case '0':
-		if _, err := strconv.ParseInt(v.raw, 10, 64); err == nil {
-			return sawLong
-		}
-		if strings.ContainsAny(v.raw, ".eE") {
-			return sawDouble
-		}
-		return sawText
-	default:
-		return sawJSON
-	}
-}
-
-// join is the type that holds the values of both.
-func (a inferred) join(b inferred) inferred {
-	switch {
-	case a == b || b == sawNothing:
-		return a
-	case a == sawNothing:
-		return b
-	case (a == sawLong && b == sawDouble) || (a == sawDouble && b == sawLong):
-		return sawDouble
-	default:
-		return sawMix
-	}
-}
-
-// columnType is the column type for an inferred type; what is mixed or was only null becomes text.
-func (a inferred) columnType() tables.Type {
-	switch a {
-	case sawBool:
-		return tables.Type{Kind: tables.Boolean}
-	case sawLong:
-		return tables.Type{Kind: tables.Long}
-	case sawDouble:
-		return tables.Type{Kind: tables.Double}
-	case sawJSON:
-		return tables.Type{Kind: tables.JSON}
-	default:
-		return tables.Type{Kind: tables.String}
-	}
-}
-
 // appendTo appends a value to a column of type t; false if it does not fit. A missing value or null is null.
 func (v value) appendTo(c *tables.Column, t tables.Type, scratch *[]byte) bool {
 	if v.kind == 0 || v.kind == 'n' {
@@ -116,25 +48,52 @@ func (v value) appendTo(c *tables.Column, t tables.Type, scratch *[]byte) bool {
 			return false
 		}
 	}
+	number := v.kind == '0' || v.kind == plain && isNumber(text)
 	switch t.Kind {
-	case tables.String, tables.JSON:
+	case tables.String, tables.Binary:
+		c.AppendString(text)
+		return true
+	case tables.JSON:
+		if v.kind == plain && !jsontext.Value(text).IsValid() {
+			return false
+		}
 		c.AppendString(text)
 		return true
 	case tables.Boolean:
-		if v.kind != 't' && v.kind != 'f' {
-			return false
+		is, ok := v.boolean()
+		if ok {
+			c.AppendBool(is)
 		}
-		c.AppendBool(v.kind == 't')
-		return true
+		return ok
 	case tables.Float, tables.Double:
-		return v.kind == '0' && appendFloat(c, t.Kind, text)
+		return number && appendFloat(c, t.Kind, text)
 	case tables.Decimal:
-		return (v.kind == '0' || v.kind == '"') && appendDecimal(c, t, text)
+		return (number || v.kind == '"') && appendDecimal(c, t, text)
 	case tables.Timestamp, tables.Date:
-		return v.kind == '"' && appendTime(c, t.Kind, text)
+		return (v.kind == '"' || v.kind == plain) && appendTime(c, t.Kind, text)
 	default:
-		return v.kind == '0' && appendInt(c, t.Kind, text)
+		return number && appendInt(c, t.Kind, text)
 	}
+}
+
+// boolean reads true or false, in any case where it is plain text.
+func (v value) boolean() (is, ok bool) {
+	switch {
+	case v.kind == 't', v.kind == plain && strings.EqualFold(v.raw, "true"):
+		return true, true
+	case v.kind == 'f', v.kind == plain && strings.EqualFold(v.raw, "false"):
+		return false, true
+	}
+	return false, false
+}
+
+// isNumber reports whether plain text is meant as a number. 007 is not: it would not come back as it was.
+func isNumber(text string) bool {
+	digits := strings.TrimPrefix(text, "-")
+	if digits == "" || digits[0] != '.' && (digits[0] < '0' || digits[0] > '9') {
+		return false
+	}
+	return len(digits) == 1 || digits[0] != '0' || strings.IndexByte(".eE", digits[1]) >= 0
 }
 
 // appendFloat takes what is in range, and of integers only those that a double holds exactly: the others are ids.
@@ -207,32 +166,6 @@ func appendDecimal(c *tables.Column, t tables.Type, text string) bool {
 	return true
 }
 
-// dateForm is the only form of a date.
-const dateForm = "2006-01-02"
-
-// timeForms are the layouts of timestamps: ISO with and without zone, and Twitter's. Without a zone it is UTC.
-var timeForms = []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999Z07:00", "2006-01-02 15:04:05.999999999",
-	dateForm, "Mon Jan 02 15:04:05 -0700 2006", time.RFC1123Z}
-
-func appendTime(c *tables.Column, k tables.Kind, text string) bool {
-	for _, form := range timeForms {
-		at, err := time.Parse(form, text)
-		if err != nil {
-			continue
-		}
-		if k == tables.Timestamp {
-			c.AppendInt(at.UnixMicro())
-			return true
-		}
-		if form != dateForm {
-			return false
-		}
-		c.AppendInt(at.Unix() / int64(24*time.Hour/time.Second))
-		return true
-	}
-	return false
-}
-
 // rescuedText renders what was rescued of a row, with the path of its file, as Auto Loader does.
 func rescuedText(values []stray, path string) (string, error) {
 	var out strings.Builder
@@ -244,7 +177,14 @@ func rescuedText(values []stray, path string) (string, error) {
 		}
 		out.Write(name)
 		out.WriteByte(':')
-		out.WriteString(v.raw)
+		if v.kind == plain {
+			if name, err = json.Marshal(v.raw); err != nil {
+				return "", fmt.Errorf("rescue %q: %w", v.name, err)
+			}
+			out.Write(name)
+		} else {
+			out.WriteString(v.raw)
+		}
 		out.WriteByte(',')
 	}
 	file, err := json.Marshal(path)

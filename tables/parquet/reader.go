@@ -165,6 +165,10 @@ func (f *File) find(field batch.Field) (stored, error) {
 		}
 		return s, nil
 	}
+	if field.Type.Kind == batch.JSON && s.column.Type().Kind() != pq.ByteArray {
+		s.nested = true // numbers and times of a foreign file, as JSON
+		return s, nil
+	}
 	var err error
 	if s.conversion, err = convert(field.Type, s.column.Type()); err != nil {
 		return s, err
