@@ -442,7 +442,7 @@ func openTable(s *Store, db, name, path string) (*Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := t.log.Sweep(); err != nil {
+	if err := t.log.Sweep(listing); err != nil {
 		return nil, err
 	}
 	// The last commit may have been linked by a process that ended before it was durable.

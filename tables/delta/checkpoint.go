@@ -35,6 +35,7 @@ type Checkpoint struct {
 type Listing struct {
 	Versions    []int64      // the commits, in order and without a gap
 	Checkpoints []Checkpoint // those that are complete, newest first
+	temporary   []string     // what commits left that were not finished
 }
 
 // Newest returns the newest version that the commits or a checkpoint give, -1 for an empty log.
@@ -64,21 +65,22 @@ func (l *Log) List() (*Listing, error) {
 }
 
 func (l *Log) list() (*Listing, error) {
-	entries, err := l.fs.List(l.dir)
+	names, err := l.fs.Names(l.dir)
 	if err != nil {
 		return nil, fmt.Errorf("list log: %w", err)
 	}
 	out := &Listing{}
 	parts := map[string]*Checkpoint{}
-	for _, e := range entries { // sorted by name, and so by version and part
-		if m := commitName.FindStringSubmatch(e.Name); m != nil {
+	for _, name := range names { // sorted, and so by version and part
+		if IsTemporary(name) {
+			out.temporary = append(out.temporary, name)
+		} else if m := commitName.FindStringSubmatch(name); m != nil {
 			v, err := strconv.ParseInt(m[1], 10, 64)
 			if err != nil {
-				return nil, fmt.Errorf("read commit name %q: %w", e.Name, err)
+				return nil, fmt.Errorf("read commit name %q: %w", name, err)
 			}
 			out.Versions = append(out.Versions, v)
-		}
-		if err := addPart(parts, e.Name); err != nil {
+		} else if err := addPart(parts, name); err != nil {
 			return nil, err
 		}
 	}

@@ -278,7 +278,9 @@ func TestSweepLeavesWhatIsNotOurs(t *testing.T) {
 	for _, name := range []string{".00000000000000000001.json.x.tmp", "_last_checkpoint", ".00000000000000000000.json.crc", "notes.tmp"} {
 		put(t, f, name, "x")
 	}
-	require.NoError(t, l.Sweep())
+	listing, err := l.List()
+	require.NoError(t, err)
+	require.NoError(t, l.Sweep(listing))
 	entries, err := f.List(filepath.Join(tableDir, LogDir))
 	require.NoError(t, err)
 	var names []string

@@ -157,17 +157,11 @@ func (l *Log) holds(version int64, id string) (bool, error) {
 // IsTemporary reports whether a name in the log directory is that of a commit which was not finished.
 func IsTemporary(name string) bool { return name[0] == '.' && filepath.Ext(name) == ".tmp" }
 
-// Sweep removes temporary files that a crash left behind.
-func (l *Log) Sweep() error {
-	entries, err := l.fs.List(l.dir)
-	if err != nil {
-		return fmt.Errorf("list log: %w", err)
-	}
-	for _, e := range entries {
-		if IsTemporary(e.Name) {
-			if err := ignoreMissing(l.fs.Remove(filepath.Join(l.dir, e.Name))); err != nil {
-				return fmt.Errorf("sweep log: %w", err)
-			}
+// Sweep removes the temporary files of a listing, which a crash left behind.
+func (l *Log) Sweep(listing *Listing) error {
+	for _, name := range listing.temporary {
+		if err := ignoreMissing(l.fs.Remove(filepath.Join(l.dir, name))); err != nil {
+			return fmt.Errorf("sweep log: %w", err)
 		}
 	}
 	return nil

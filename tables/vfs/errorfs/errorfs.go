@@ -303,6 +303,19 @@ func (f *FS) List(p string) ([]vfs.Info, error) {
 	return out, nil
 }
 
+// Names implements vfs.FS.
+func (f *FS) Names(p string) ([]string, error) {
+	list, err := f.List(p)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(list))
+	for i, info := range list {
+		names[i] = info.Name
+	}
+	return names, nil
+}
+
 // Stat implements vfs.FS.
 func (f *FS) Stat(p string) (vfs.Info, error) {
 	f.mu.Lock()

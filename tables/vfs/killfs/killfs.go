@@ -150,6 +150,9 @@ func (f *FS) MkdirAll(path string) error { return f.under.MkdirAll(path) }
 // List implements vfs.FS.
 func (f *FS) List(path string) ([]vfs.Info, error) { return f.under.List(path) }
 
+// Names implements vfs.FS.
+func (f *FS) Names(path string) ([]string, error) { return f.under.Names(path) }
+
 // Stat implements vfs.FS.
 func (f *FS) Stat(path string) (vfs.Info, error) { return f.under.Stat(path) }
 
