@@ -26,11 +26,11 @@ func (l *Loader) newBatch(results []decoded, now time.Time) *Batch {
 	defer l.mu.Unlock()
 	b := &Batch{loader: l, number: l.committed + 1}
 	for _, r := range results {
-		if errors.Is(r.err, errUnsettled) {
-			continue // the next look finds it
+		if errors.Is(r.err, errUnsettled) || errors.Is(r.err, errVanished) && l.cfg.Options.IgnoreMissing {
+			continue // the next look finds it, or does not
 		}
 		known := l.files[r.path]
-		f := File{Path: r.path, Size: r.size, Modified: r.modified, Batch: b.number, State: Loaded, Tries: 1}
+		f := File{Path: r.path, Size: r.size, Modified: r.modified, Batch: b.number, State: Loaded, Tries: 1, Read: now}
 		if known.State == Failed {
 			f.Tries = known.Tries + 1
 		}
@@ -71,9 +71,11 @@ func assemble(c columns, results []decoded, now time.Time) (out []*tables.Batch,
 		if r.err != nil {
 			continue
 		}
+		first := int64(0)
 		for _, rows := range r.batches {
-			wide, n := widen(full, len(c.schema), r, rows, now)
+			wide, n := c.widen(full, r, rows, first, now)
 			rescued += n
+			first += int64(rows.Len)
 			switch {
 			case wide.Len == 0:
 			case wide.Len > chunkRows/2: // large enough to go as it is
@@ -91,22 +93,24 @@ func assemble(c columns, results []decoded, now time.Time) (out []*tables.Batch,
 }
 
 // widen gives rows of one file the columns that others had meanwhile added, which are null here, and those of the
-// directory. It counts the rows that have something rescued.
-func widen(full tables.Schema, data int, r decoded, rows *tables.Batch, now time.Time) (wide *tables.Batch, rescued int64) {
+// directory; first is the index of the first row in the file. It counts the rows that have something rescued.
+func (c columns) widen(full tables.Schema, r decoded, rows *tables.Batch, first int64, now time.Time) (wide *tables.Batch, rescued int64) {
 	wide = &tables.Batch{Schema: full, Columns: make([]tables.Column, len(full)), Len: rows.Len}
-	had := len(rows.Columns) - 1
+	had, data := len(rows.Columns)-1, len(c.schema)
 	copy(wide.Columns, rows.Columns[:had])
 	wide.Columns[data] = rows.Columns[had]
+	for i := had; i < data; i++ {
+		for range rows.Len {
+			wide.Columns[i].AppendNull(full[i].Type.Kind)
+		}
+	}
+	c.fillPartitions(wide, r.path)
 	for row := range rows.Len {
 		if !wide.Columns[data].Null(row) {
 			rescued++
 		}
-		for i := had; i < data; i++ {
-			wide.Columns[i].AppendNull(full[i].Type.Kind)
-		}
-		wide.Columns[data+1].AppendString(r.path)
-		wide.Columns[data+2].AppendInt(now.UnixMicro())
 	}
+	appendHidden(wide.Columns[data+1:], r.candidate, first, rows.Len, now)
 	return wide, rescued
 }
 

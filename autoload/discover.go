@@ -37,6 +37,7 @@ func ours(name string) bool {
 type lister struct {
 	dir       string
 	options   Options
+	asides    []string      // files that the last look met under the hidden name of cleanSource
 	whole     time.Time     // when every file was last looked at
 	wholeCost time.Duration // and how long it took
 }
@@ -52,7 +53,8 @@ const (
 // Files that are loaded are left out, but for a whole look now and then.
 func (l *lister) list(loaded func(path string) bool) ([]candidate, error) {
 	start := time.Now()
-	if l.wholeCost > lookCheap && start.Sub(l.whole) < lookShare*l.wholeCost {
+	since := start.Sub(l.whole)
+	if l.wholeCost > lookCheap && since < lookShare*l.wholeCost && (l.options.Backfill == 0 || since < l.options.Backfill) {
 		return l.walk(loaded)
 	}
 	files, err := l.walk(nil)
@@ -70,6 +72,7 @@ func (l *lister) walk(loaded func(path string) bool) ([]candidate, error) {
 		return nil, fmt.Errorf("list %s: %w", l.dir, err)
 	}
 	var files []candidate
+	l.asides = nil
 	start := l.dir + string(filepath.Separator) // with the separator a symlink to a directory is walked, too
 	visit := func(path string, d fs.DirEntry, err error) error {
 		switch {
@@ -81,8 +84,11 @@ func (l *lister) walk(loaded func(path string) bool) ([]candidate, error) {
 			files = append(files, candidate{path: filepath.Clean(path), failed: fmt.Errorf("list directory: %w", cause(err))})
 			return nil
 		case !ours(d.Name()):
+			if d.Type().IsRegular() && d.Name()[0] == '.' && strings.HasSuffix(d.Name(), asideSuffix) {
+				l.asides = append(l.asides, filepath.Clean(path))
+			}
 			return skip(d)
-		case d.IsDir() && !l.options.Recursive:
+		case d.IsDir() && !l.options.enters(d.Name()):
 			return fs.SkipDir
 		case d.IsDir():
 			return nil
@@ -111,6 +117,12 @@ func (l *lister) walk(loaded func(path string) bool) ([]candidate, error) {
 		return strings.Compare(a.path, b.path)
 	})
 	return files, nil
+}
+
+// enters reports whether files are looked for in a sub-directory of that name.
+func (o Options) enters(name string) bool {
+	column, _, ok := partitionOf(name)
+	return o.Recursive || ok && slices.ContainsFunc(o.Partitions, func(p string) bool { return strings.EqualFold(p, column) })
 }
 
 func skip(d fs.DirEntry) error {

@@ -44,6 +44,7 @@ type File struct {
 	Tries    int64     `json:"tries"`
 	Error    string    `json:"error,omitempty"`   // why it failed, without the path
 	Content  bool      `json:"content,omitempty"` // failed by its content: only a change helps
+	Read     time.Time `json:"read,omitzero"`     // when its last batch was read, UTC
 }
 
 // same reports whether the file on disk is the one that the ledger knows.

@@ -40,6 +40,10 @@ type Config struct {
 	Committed    int64         // number of the last committed batch, 0 for none
 	PollInterval time.Duration // 0 means half a second
 	Logger       *slog.Logger  // nil discards
+
+	// Settled returns what says whether every flow that reads a file of this size and time has its rows in its table, so
+	// that cleanSource may take it away; nil when this loader is the only one. It is asked once a look.
+	Settled func() func(path string, size int64, modified time.Time) bool
 }
 
 // Loader watches one directory for one table. Its methods are safe for concurrent use, but one batch at a time is read:
@@ -49,8 +53,9 @@ type Loader struct {
 	ledger ledger
 	watch  *watcher // nil without a StateDir
 
-	next   sync.Mutex // held while a batch is read
-	lister lister     // used under next
+	next       sync.Mutex // held while a batch is read; guards the two below
+	lister     lister
+	cleanAfter time.Time // of the last error of cleanSource
 
 	mu        sync.Mutex // guards what follows; nothing slow happens under it
 	columns   columns
@@ -269,6 +274,7 @@ func (l *Loader) Next(ctx context.Context) (*Batch, error) {
 		}
 		l.watch.pace(l.lister.wholeCost)
 		now := time.Now()
+		l.clean(found, l.lister.asides, now)
 		ready, wait := l.choose(l.wanted(found, now), now)
 		if len(ready) > 0 {
 			results, err := l.decode(ctx, ready, false)

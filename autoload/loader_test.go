@@ -292,7 +292,7 @@ func TestWhatIsNotOursIsPassedOver(t *testing.T) {
 func TestAnUnknownOptionListsTheKnownOnes(t *testing.T) {
 	_, err := ParseOptions(map[string]string{"maxFile": "1"})
 	require.ErrorContains(t, err, `"maxFile"`)
-	require.ErrorContains(t, err, "maxFilesPerTrigger, multiLine, nullValue, pathGlobFilter")
+	require.ErrorContains(t, err, "maxFilesPerTrigger, multiLine, nullValue, partitionColumns, pathGlobFilter")
 	for _, m := range []map[string]string{{"format": "avro"}, {"maxFilesPerTrigger": "0"}, {"schemaHints": "a"}, {"schemaHints": "a BLOB"}, {"maxBytesPerTrigger": "x"}} {
 		_, err := ParseOptions(m)
 		require.Error(t, err, m)

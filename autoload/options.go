@@ -1,11 +1,13 @@
 package autoload
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"smelt/tables"
 )
@@ -30,7 +32,26 @@ type Options struct {
 	TextOnly        bool   // columns without a hint are strings; otherwise their type is inferred
 	Rescued         string // name of the column for what does not fit
 	content         contentOptions
+
+	Partitions    []string      // columns whose values stand in the path, as in day=2026-01-01/
+	IgnoreMissing bool          // a file that vanished before it was read is no failed file
+	Backfill      time.Duration // every file is looked at again after so long at most; 0 for now and then
+	Clean         cleanMode     // what becomes of a file when all flows that read it have loaded it
+	MoveTo        string        // directory for cleanMove
+	Retain        time.Duration // for how long a loaded file stays before Clean
 }
+
+// cleanMode is what cleanSource does with loaded files.
+type cleanMode string
+
+const (
+	cleanOff    cleanMode = "OFF"
+	cleanMove   cleanMode = "MOVE"
+	cleanDelete cleanMode = "DELETE"
+)
+
+// defaultRetain is Auto Loader's.
+const defaultRetain = 30 * 24 * time.Hour
 
 type optionParser func(o *Options, value string) error
 
@@ -49,6 +70,21 @@ var known = map[string]optionParser{
 	},
 	"includeexistingfiles": func(o *Options, v string) (err error) { o.IncludeExisting, err = strconv.ParseBool(v); return err },
 	"allowoverwrites":      func(o *Options, v string) (err error) { o.AllowOverwrites, err = strconv.ParseBool(v); return err },
+	"partitioncolumns":     func(o *Options, v string) (err error) { o.Partitions, err = parseNames(v); return err },
+	"ignoremissingfiles":   func(o *Options, v string) (err error) { o.IgnoreMissing, err = strconv.ParseBool(v); return err },
+	"backfillinterval": func(o *Options, v string) (err error) {
+		o.Backfill, err = parseInterval(v)
+		return positive(int64(o.Backfill), err)
+	},
+	"cleansource": func(o *Options, v string) error {
+		o.Clean = cleanMode(strings.ToUpper(v))
+		if o.Clean != cleanOff && o.Clean != cleanMove && o.Clean != cleanDelete {
+			return fmt.Errorf("want %s, %s or %s", cleanOff, cleanMove, cleanDelete)
+		}
+		return nil
+	},
+	"cleansource.movedestination":   func(o *Options, v string) error { o.MoveTo = v; return nil },
+	"cleansource.retentionduration": func(o *Options, v string) (err error) { o.Retain, err = parseInterval(v); return err },
 	"infercolumntypes": func(o *Options, v string) error {
 		typed, err := strconv.ParseBool(v)
 		o.TextOnly = !typed
@@ -64,7 +100,8 @@ var known = map[string]optionParser{
 }
 
 // names lists the options as users write them.
-var names = []string{"allowOverwrites", "includeExistingFiles", "inferColumnTypes", "maxBytesPerTrigger", "maxFilesPerTrigger",
+var names = []string{"allowOverwrites", "backfillInterval", "cleanSource", "cleanSource.moveDestination", "cleanSource.retentionDuration",
+	"ignoreMissingFiles", "includeExistingFiles", "inferColumnTypes", "maxBytesPerTrigger", "maxFilesPerTrigger", "partitionColumns",
 	"pathGlobFilter", "recursiveFileLookup", "rescuedDataColumn", "schemaHints"}
 
 func positive(n int64, err error) error {
@@ -77,7 +114,8 @@ func positive(n int64, err error) error {
 // ParseOptions reads options as a statement gives them, names in any case and with or without "cloudFiles.". An
 // unknown name is an error that lists the known ones.
 func ParseOptions(m map[string]string) (Options, error) {
-	o := Options{Format: formatAuto, MaxFiles: defaultMaxFiles, MaxBytes: defaultMaxBytes, IncludeExisting: true, Rescued: "_rescued_data"}
+	o := Options{Format: formatAuto, MaxFiles: defaultMaxFiles, MaxBytes: defaultMaxBytes, IncludeExisting: true, Rescued: "_rescued_data",
+		Clean: cleanOff, Retain: defaultRetain}
 	keys := make([]string, 0, len(m))
 	for k := range m {
 		keys = append(keys, k)
@@ -98,13 +136,63 @@ func ParseOptions(m map[string]string) (Options, error) {
 			return o, fmt.Errorf("read option %s = %q: %w", k, m[k], err)
 		}
 	}
-	for _, own := range []string{o.Rescued, sourceColumn, timeColumn} {
-		if o.Hints.Index(own) >= 0 {
-			return o, fmt.Errorf("read option schemaHints: column %q is smelt's own", own)
+	for _, hint := range o.Hints {
+		if isOwn(hint.Name, o) {
+			return o, fmt.Errorf("read option schemaHints: column %q is smelt's own", hint.Name)
 		}
+	}
+	for _, name := range o.Partitions {
+		if isOwn(name, o) {
+			return o, fmt.Errorf("read option partitionColumns: column %q is smelt's own", name)
+		}
+	}
+	if (o.Clean == cleanMove) != (o.MoveTo != "") {
+		return o, fmt.Errorf("read option cleanSource.moveDestination = %q: cleanSource => 'MOVE' and the directory go together", o.MoveTo)
 	}
 	return o, nil
 }
+
+// parseNames reads column names with commas between them.
+func parseNames(v string) ([]string, error) {
+	var names []string
+	for _, name := range strings.Split(v, ",") {
+		name = strings.TrimSpace(name)
+		switch {
+		case name == "" || clean(name) != name:
+			return nil, fmt.Errorf("%q is no column name", name)
+		case slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, name) }):
+			return nil, fmt.Errorf("column %q is named twice", name)
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+// units of an interval, as Spark writes them.
+var units = map[string]time.Duration{"millisecond": time.Millisecond, "second": time.Second, "minute": time.Minute, "hour": time.Hour, "day": 24 * time.Hour, "week": 7 * 24 * time.Hour}
+
+// parseInterval reads "30 days", "1 hour 30 minutes" or "interval 1 week".
+func parseInterval(v string) (time.Duration, error) {
+	words := strings.Fields(strings.ToLower(v))
+	if len(words) > 0 && words[0] == "interval" {
+		words = words[1:]
+	}
+	if len(words) == 0 || len(words)%2 != 0 {
+		return 0, errInterval
+	}
+	var total time.Duration
+	for i := 0; i < len(words); i += 2 {
+		n, err := strconv.ParseInt(words[i], 10, 32)
+		unit, ok := units[strings.TrimSuffix(words[i+1], "s")]
+		if err != nil || !ok || n < 0 {
+			return 0, errInterval
+		}
+		total += time.Duration(n) * unit
+	}
+	return total, nil
+}
+
+var errInterval = errors.New("want a number and a unit of milliseconds to weeks, as in 30 days")
 
 // parseBytes reads a number with an optional unit of 1024: 10m, 1g, 512k, 100b.
 func parseBytes(v string) (int64, error) {

@@ -59,6 +59,7 @@ func (l *Loader) decode(ctx context.Context, files []candidate, sample bool) ([]
 		return nil, fmt.Errorf("open watched directory: %w", err)
 	}
 	defer root.Close()
+	l.partition(files)
 	r := reader{root: root, options: l.cfg.Options, sample: sample}
 	for {
 		l.mu.Lock()

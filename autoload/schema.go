@@ -19,35 +19,32 @@ const maxNameBytes = 255
 // characters.
 const forbidden = " ,;{}()\n\t="
 
-// Names of the columns that every watched directory has beside those of its files.
-const (
-	sourceColumn = "source_file"
-	timeColumn   = "processing_time"
-)
-
 // reserved is the place of a name that no field of a file may take.
 const reserved = -1
 
 // columns is the data columns of a directory: hinted first, then inferred, in order of appearance. It never changes;
 // with makes a wider one.
 type columns struct {
-	schema    tables.Schema
-	fileNames []string // name in the files of each column
-	rescued   string   // name of the column for what does not fit
-	textOnly  bool     // new columns are strings
-	content   contentOptions
-	index     map[string]int // name in the files -> place
-	folded    map[string]int // column name in lower case -> place, or reserved
+	schema     tables.Schema
+	fileNames  []string // name in the files of each column
+	rescued    string   // name of the column for what does not fit
+	textOnly   bool     // new columns are strings
+	content    contentOptions
+	partitions []string       // columns whose values stand in the path
+	index      map[string]int // name in the files -> place
+	folded     map[string]int // column name in lower case -> place, or reserved
 }
 
 func newColumns(schema tables.Schema, fileNames []string, o Options) columns {
-	c := columns{schema: schema, fileNames: fileNames, rescued: o.Rescued, textOnly: o.TextOnly, content: o.content, index: map[string]int{}, folded: map[string]int{}}
+	c := columns{schema: schema, fileNames: fileNames, rescued: o.Rescued, textOnly: o.TextOnly, content: o.content, partitions: o.Partitions,
+		index: map[string]int{}, folded: map[string]int{}}
 	for i, f := range schema {
 		c.index[fileNames[i]] = i
 		c.folded[strings.ToLower(f.Name)] = i
 	}
-	for _, own := range []string{o.Rescued, sourceColumn, timeColumn} {
-		c.folded[strings.ToLower(own)] = reserved
+	c.folded[strings.ToLower(o.Rescued)] = reserved
+	for _, own := range hiddenSchema {
+		c.folded[own.Name] = reserved
 	}
 	return c
 }
@@ -119,7 +116,5 @@ func (c columns) withRescued() tables.Schema {
 
 // full is the schema of the directory: what SELECT * yields, and the hidden columns.
 func (c columns) full() tables.Schema {
-	return append(c.withRescued(),
-		tables.Field{Name: sourceColumn, Type: tables.Type{Kind: tables.String}, Comment: "path of the file", Hidden: true},
-		tables.Field{Name: timeColumn, Type: tables.Type{Kind: tables.Timestamp}, Comment: "when the file was read, UTC", Hidden: true})
+	return append(c.withRescued(), hiddenSchema...)
 }

@@ -109,6 +109,7 @@ func (e *Engine) compose() error {
 		Ledger: e.ledger,
 		Logger: e.log,
 	})
+	e.feeds.watched = e.graph.Watched
 	var err error
 	e.sql, err = newSQL(sqlConfig{
 		Store:     e.store,

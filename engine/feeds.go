@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"smelt/autoload"
 	"smelt/queries"
@@ -22,6 +23,7 @@ type feeds struct {
 	allowed []string // directories that read_files may name, symlinks resolved
 	files   vfs.FS   // of the ledgers
 	log     *slog.Logger
+	watched func() ([]queries.Watched, error) // the directories of all flows; set before the first flow runs
 
 	mu       sync.Mutex
 	running  map[*feed]struct{}
@@ -70,11 +72,55 @@ func resolved(path string) string {
 func (f *feeds) permits(dir string) bool {
 	real := resolved(dir)
 	for _, allowed := range f.allowed {
-		if real == allowed || strings.HasPrefix(real, strings.TrimSuffix(allowed, "/")+"/") {
+		if below(real, allowed) {
 			return true
 		}
 	}
 	return false
+}
+
+// below reports whether path is dir or inside it; both have their symlinks resolved.
+func below(path, dir string) bool {
+	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
+}
+
+func absolute(path, base string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(base, path)
+}
+
+// settled returns what says whether every flow that reads a file has committed its rows. A flow whose feed is not open
+// may have anything still before it: nothing that it reads is settled.
+func (f *feeds) settled() func(path string, size int64, modified time.Time) bool {
+	watched, err := f.watched()
+	if err != nil {
+		f.log.Warn("list watched directories", "err", err)
+		return func(string, int64, time.Time) bool { return false }
+	}
+	open := map[string]*feed{}
+	for _, one := range f.list() {
+		open[one.stateDir] = one
+	}
+	roots := make([]string, len(watched))
+	for i, w := range watched {
+		roots[i] = resolved(absolute(w.Files.Path, w.Base))
+	}
+	return func(path string, size int64, modified time.Time) bool {
+		real := filepath.Join(resolved(filepath.Dir(path)), filepath.Base(path))
+		for i, w := range watched {
+			if !below(real, roots[i]) {
+				continue
+			}
+			one := open[w.StateDir]
+			// Its ledger has the path as its own directory is spelt.
+			if one == nil || !one.Has(filepath.Join(one.dir, strings.TrimPrefix(real, roots[i])), size, modified) {
+				return false
+			}
+		}
+		return true
+	}
 }
 
 // open is the queries.FeedFunc of the engine.
@@ -83,14 +129,20 @@ func (f *feeds) open(ctx context.Context, files ddl.Files, base, stateDir string
 	if err != nil {
 		return nil, err
 	}
-	dir := files.Path
-	if !filepath.IsAbs(dir) {
-		dir = filepath.Join(base, dir)
-	}
+	dir := absolute(files.Path, base)
 	if !f.permits(dir) {
 		return nil, fmt.Errorf("watch directory %q: it is under none of --watch, the pipelines' directories and --allow-path", dir)
 	}
-	loader, err := autoload.Open(ctx, autoload.Config{Dir: dir, Options: options, StateDir: stateDir, FS: f.files, Committed: committed, Logger: f.log})
+	if options.MoveTo != "" {
+		options.MoveTo = absolute(options.MoveTo, base)
+		if !f.permits(options.MoveTo) {
+			return nil, fmt.Errorf("cleanSource.moveDestination %q: it is under none of --watch, the pipelines' directories and --allow-path", options.MoveTo)
+		}
+		if below(resolved(options.MoveTo), resolved(dir)) {
+			return nil, fmt.Errorf("cleanSource.moveDestination %q: it is inside the watched directory %q", options.MoveTo, dir)
+		}
+	}
+	loader, err := autoload.Open(ctx, autoload.Config{Dir: dir, Options: options, StateDir: stateDir, FS: f.files, Committed: committed, Logger: f.log, Settled: f.settled})
 	if err != nil {
 		return nil, err
 	}

@@ -26,12 +26,17 @@ type hiddenColumns map[string][]string
 // column that is selected by its bare name keeps that name.
 func revealHidden(statement sqlparser.SelectStatement, overlay map[string]tables.Relation) {
 	names := map[string][]string{}
+	files := true
 	for placeholder, r := range overlay {
 		for _, f := range r.Schema() {
 			if f.Hidden {
 				names[placeholder] = append(names[placeholder], strings.ToLower(f.Name))
 			}
+			files = files && !strings.EqualFold(f.Name, metadataName)
 		}
+	}
+	if len(names) > 0 && files {
+		nameFileColumns(statement)
 	}
 	if len(names) > 0 {
 		revealIn(statement, names, nil)

@@ -16,13 +16,15 @@ import (
 	"smelt/tables"
 )
 
-// filesRelation is what read_files shows: two columns, and two hidden ones that SELECT * leaves out.
+// filesRelation is what read_files shows: two columns, and hidden ones that SELECT * leaves out.
 func filesRelation() tables.Relation {
 	schema := tables.Schema{
 		{Name: "id", Type: tables.Type{Kind: tables.Long}},
 		{Name: "text", Type: tables.Type{Kind: tables.String}},
 		{Name: "source_file", Type: tables.Type{Kind: tables.String}, Hidden: true},
 		{Name: "processing_time", Type: tables.Type{Kind: tables.Timestamp}, Hidden: true},
+		{Name: "_metadata_file_path", Type: tables.Type{Kind: tables.String}, Hidden: true},
+		{Name: "_metadata_row_index", Type: tables.Type{Kind: tables.Long}, Hidden: true},
 	}
 	b := tables.NewBatch(schema, 2)
 	for i := range 2 {
@@ -30,6 +32,8 @@ func filesRelation() tables.Relation {
 		b.Columns[1].AppendString(fmt.Sprintf("text %d", i+1))
 		b.Columns[2].AppendString(fmt.Sprintf("/landing/%d.json", i+1))
 		b.Columns[3].AppendInt(0)
+		b.Columns[4].AppendString(fmt.Sprintf("/landing/%d.json", i+1))
+		b.Columns[5].AppendInt(int64(10 + i))
 		b.Len++
 	}
 	return tables.FromBatches(schema, b)

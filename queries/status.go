@@ -2,6 +2,7 @@ package queries
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -104,4 +105,32 @@ func (f *flow) lag() time.Duration {
 		return 0
 	}
 	return max(time.Since(oldest), time.Millisecond)
+}
+
+// Watched is one directory that a flow reads.
+type Watched struct {
+	Files    ddl.Files
+	Base     string // directory for relative paths
+	StateDir string // where the present feed keeps its ledger
+}
+
+// Watched returns every directory that a flow reads, whether its feed is open or not.
+func (g *Graph) Watched() ([]Watched, error) {
+	g.mu.Lock()
+	flows := slices.Collect(maps.Values(g.flows))
+	g.mu.Unlock()
+	var list []Watched
+	for _, f := range flows {
+		for _, s := range f.create.Sources {
+			if s.Files == nil {
+				continue
+			}
+			t, err := f.table()
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, Watched{Files: *s.Files, Base: f.base, StateDir: f.stateDir(t, t.Snapshot(), s)})
+		}
+	}
+	return list, nil
 }
