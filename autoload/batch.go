@@ -44,15 +44,14 @@ func (l *Loader) newBatch(results []decoded, now time.Time) *Batch {
 		}
 		f.Rows = r.fileRows.rows
 		b.rows += f.Rows
+		b.rescued += r.fileRows.rescued
 		b.bytes += r.size
 		b.files = append(b.files, f)
 	}
 	if len(b.files) == 0 {
 		return nil
 	}
-	var parts []*tables.Batch
-	parts, b.rescued = assemble(l.columns, results, now)
-	b.Relation = tables.FromBatches(l.columns.full(), parts...)
+	b.Relation = l.assemble(results, now)
 	return b
 }
 
@@ -63,18 +62,23 @@ func (l *Loader) fail(f File, batch int64) {
 	l.retryAt[f.Path] = time.Now().Add(retryAfter(f.Tries))
 }
 
-// assemble joins the rows of the files into batches of the full schema.
-func assemble(c columns, results []decoded, now time.Time) (out []*tables.Batch, rescued int64) {
-	full := c.full()
+// assemble joins the rows of the files into batches of the full schema; large files are read when they are scanned. The
+// caller holds mu.
+func (l *Loader) assemble(results []decoded, now time.Time) tables.Relation {
+	c, full := l.columns, l.columns.full()
+	var out []*tables.Batch
 	var at *tables.Batch
+	var files []*stream
 	for _, r := range results {
 		if r.err != nil {
 			continue
 		}
+		if r.streamed {
+			files = append(files, &stream{decoded: r, dir: l.cfg.Dir, options: l.cfg.Options, columns: c, now: now})
+		}
 		first := int64(0)
 		for _, rows := range r.batches {
-			wide, n := c.widen(full, r, rows, first, now)
-			rescued += n
+			wide := c.widen(full, r, rows, first, now)
 			first += int64(rows.Len)
 			switch {
 			case wide.Len == 0:
@@ -89,13 +93,17 @@ func assemble(c columns, results []decoded, now time.Time) (out []*tables.Batch,
 			}
 		}
 	}
-	return out, rescued
+	memory := tables.FromBatches(full, out...)
+	if len(files) == 0 {
+		return memory
+	}
+	return &relation{schema: full, memory: memory, files: files}
 }
 
 // widen gives rows of one file the columns that others had meanwhile added, which are null here, and those of the
-// directory; first is the index of the first row in the file. It counts the rows that have something rescued.
-func (c columns) widen(full tables.Schema, r decoded, rows *tables.Batch, first int64, now time.Time) (wide *tables.Batch, rescued int64) {
-	wide = &tables.Batch{Schema: full, Columns: make([]tables.Column, len(full)), Len: rows.Len}
+// directory; first is the index of the first row in the file.
+func (c columns) widen(full tables.Schema, r decoded, rows *tables.Batch, first int64, now time.Time) *tables.Batch {
+	wide := &tables.Batch{Schema: full, Columns: make([]tables.Column, len(full)), Len: rows.Len}
 	had, data := len(rows.Columns)-1, len(c.schema)
 	copy(wide.Columns, rows.Columns[:had])
 	wide.Columns[data] = rows.Columns[had]
@@ -105,13 +113,8 @@ func (c columns) widen(full tables.Schema, r decoded, rows *tables.Batch, first 
 		}
 	}
 	c.fillPartitions(wide, r.path)
-	for row := range rows.Len {
-		if !wide.Columns[data].Null(row) {
-			rescued++
-		}
-	}
 	appendHidden(wide.Columns[data+1:], r.candidate, first, rows.Len, now)
-	return wide, rescued
+	return wide
 }
 
 // Number counts the batches of a loader from 1.

@@ -89,6 +89,7 @@ func (s *shape) cutCSV(data []byte) (end int) {
 
 // begin takes the header from the first piece of a file, or counts its fields.
 func (s *shape) begin(p *piece) error {
+	s.names = nil // the file may be read a second time
 	p.data = bytes.TrimPrefix(p.data, []byte("\ufeff"))
 	if s.format != formatCSV || p.err != nil {
 		return nil

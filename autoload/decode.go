@@ -170,6 +170,10 @@ type fileRows struct {
 	rows    int64
 	rescued int64       // rows with something in the rescued column
 	unknown []namedType // names that are no columns yet, in order of appearance
+	bytes   int64       // of content whose rows are in batches
+
+	shape    *shape // of the file
+	streamed bool   // the rows are not in batches: the file is read again
 }
 
 func newDecoder(c columns) *decoder {
@@ -198,6 +202,7 @@ func (d *decoder) decode(path string, p *piece, cut bool) (fileRows, error) {
 		err = d.walk(d.row)
 	}
 	out := d.finish()
+	out.bytes = int64(len(p.data))
 	if err != nil && !cut {
 		return fileRows{}, err
 	}

@@ -53,9 +53,10 @@ type Loader struct {
 	ledger ledger
 	watch  *watcher // nil without a StateDir
 
-	next       sync.Mutex // held while a batch is read; guards the two below
+	next       sync.Mutex // held while a batch is read; guards the three below
 	lister     lister
 	cleanAfter time.Time // of the last error of cleanSource
+	sampled    bool      // columns were inferred from a sample
 
 	mu        sync.Mutex // guards what follows; nothing slow happens under it
 	columns   columns
@@ -103,7 +104,7 @@ func Open(ctx context.Context, c Config) (*Loader, error) {
 		return nil, err
 	}
 	l.watch = newWatcher(c.Dir, c.PollInterval, c.Logger)
-	if len(l.columns.schema) == 0 {
+	if len(l.columns.schema) == 0 || l.unsampled() {
 		if err := l.peek(ctx); err != nil {
 			return nil, errors.Join(err, l.Close())
 		}
@@ -210,8 +211,23 @@ func (l *Loader) peek(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = l.decode(ctx, found[:min(sampleFiles, len(found))], true)
+	return l.sample(ctx, found)
+}
+
+// sample infers the columns from the beginnings of the first of some files.
+func (l *Loader) sample(ctx context.Context, files []candidate) error {
+	results, err := l.decode(ctx, files[:min(sampleFiles, len(files))], true)
+	for _, r := range results {
+		l.sampled = l.sampled || r.err == nil && r.size > 0
+	}
 	return err
+}
+
+// unsampled reports whether the columns are still to be inferred from a sample because later files may add none.
+func (l *Loader) unsampled() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.cfg.Options.content.evolution != addNewColumns && !l.sampled && l.durable == 0
 }
 
 // Schema returns the columns known so far, hidden ones last; later files may add some.
@@ -277,6 +293,11 @@ func (l *Loader) Next(ctx context.Context) (*Batch, error) {
 		l.clean(found, l.lister.asides, now)
 		ready, wait := l.choose(l.wanted(found, now), now)
 		if len(ready) > 0 {
+			if l.unsampled() {
+				if err := l.sample(ctx, ready); err != nil {
+					return nil, err
+				}
+			}
 			results, err := l.decode(ctx, ready, false)
 			if err != nil {
 				return nil, err

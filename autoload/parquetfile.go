@@ -68,7 +68,9 @@ func (r *reader) parquet(d *decoder, f *os.File, c candidate, split *splitter, y
 				return err
 			}
 			row += int64(b.Len)
-			return yield(d.finish())
+			out := d.finish()
+			out.bytes = file.BatchBytes(group)
+			return yield(out)
 		}); err != nil {
 			return err
 		}

@@ -22,6 +22,8 @@ const (
 	// sampleFiles and sampleBytes bound what is read to find the columns before the first batch.
 	sampleFiles = 10
 	sampleBytes = 1 << 20 // of each file
+	// maxCores bounds the cores that decode one large file, and so the memory of the pieces on their way.
+	maxCores = 8
 )
 
 var (
@@ -65,6 +67,10 @@ func (l *Loader) decode(ctx context.Context, files []candidate, sample bool) ([]
 		l.mu.Lock()
 		r.columns = l.columns
 		l.mu.Unlock()
+		r.kept.Store(0)
+		for i := range results {
+			r.kept.Add(results[i].bytes)
+		}
 		if sample {
 			r.columns.content.evolution = addNewColumns
 		}
@@ -112,8 +118,9 @@ type reader struct {
 	root    *os.Root // symlinks that lead out of it are not followed, whenever they are made
 	options Options
 	columns columns
-	sample  bool // only the beginning of each file
-	step    int  // bytes of a piece, 0 for the usual size
+	sample  bool         // only the beginning of each file
+	step    int          // bytes of a piece, 0 for the usual size
+	kept    atomic.Int64 // bytes of content whose rows are in memory
 	large   sync.Mutex
 }
 
@@ -149,9 +156,13 @@ func (r *reader) file(ctx context.Context, d *decoder, c candidate) (fileRows, e
 	}
 	s := shapeOf(r.options, c.path)
 	for {
-		var rows fileRows
+		rows := fileRows{shape: s, streamed: s.codec == "" && c.size > keepBytes}
 		err := r.scan(ctx, d, c, s, func(part fileRows) error {
 			rows.add(part)
+			if r.kept.Add(part.bytes); r.kept.Load() > keepBytes || len(rows.unknown) > 0 || rows.streamed {
+				r.kept.Add(-rows.bytes)
+				rows.bytes, rows.batches, rows.streamed = 0, nil, true
+			}
 			return nil
 		})
 		switch {
@@ -169,6 +180,7 @@ func (r *reader) file(ctx context.Context, d *decoder, c candidate) (fileRows, e
 func (f *fileRows) add(part fileRows) {
 	f.batches = append(f.batches, part.batches...)
 	f.rows += part.rows
+	f.bytes += part.bytes
 	f.rescued += part.rescued
 	for _, u := range part.unknown {
 		at := slices.IndexFunc(f.unknown, func(k namedType) bool { return k.name == u.name })
@@ -274,7 +286,7 @@ func (r *reader) pieces(ctx context.Context, path string, first piece, split *sp
 		err  error
 		done chan struct{}
 	}
-	cores := runtime.GOMAXPROCS(0)
+	cores := min(runtime.GOMAXPROCS(0), maxCores)
 	work, order := make(chan *job, cores), make(chan *job, cores)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
