@@ -248,7 +248,7 @@ func samePieces(t *testing.T, name string, content []byte, step int) {
 		columns = columns.with(column, inferred{saw: sawText}, Options{Rescued: "_rescued_data"})
 	}
 	load := func(step int) (string, error) {
-		r := reader{root: root, columns: columns, step: step}
+		r := reader{root: root, columns: columns, step: step, keep: keepBytes}
 		rows, err := r.file(context.Background(), newDecoder(columns), c)
 		out := fmt.Sprintln(rows.rows, rows.rescued, rows.unknown)
 		for _, b := range rows.batches {

@@ -53,9 +53,10 @@ type Loader struct {
 	ledger ledger
 	watch  *watcher // nil without a StateDir
 
-	next       sync.Mutex // held while a batch is read; guards the three below
+	next       sync.Mutex // held while a batch is read; guards the four below
 	lister     lister
 	cleanAfter time.Time // of the last error of cleanSource
+	keep       int64     // bytes of content that are kept in memory
 	sampled    bool      // columns were inferred from a sample
 
 	mu        sync.Mutex // guards what follows; nothing slow happens under it
@@ -90,7 +91,7 @@ func Open(ctx context.Context, c Config) (*Loader, error) {
 		c.PollInterval = defaultPoll
 	}
 	l := &Loader{cfg: c, ledger: ledger{fs: c.FS, dir: filepath.Join(c.StateDir, ledgerDir)}, lister: lister{dir: c.Dir, options: c.Options},
-		retryAt: map[string]time.Time{}, committed: c.Committed, files: map[string]File{}}
+		retryAt: map[string]time.Time{}, keep: keepBytes, committed: c.Committed, files: map[string]File{}}
 	if err := l.readSchema(); err != nil {
 		return nil, err
 	}

@@ -62,7 +62,7 @@ func (l *Loader) decode(ctx context.Context, files []candidate, sample bool) ([]
 	}
 	defer root.Close()
 	l.partition(files)
-	r := reader{root: root, options: l.cfg.Options, sample: sample}
+	r := reader{root: root, options: l.cfg.Options, sample: sample, keep: l.keep}
 	for {
 		l.mu.Lock()
 		r.columns = l.columns
@@ -120,7 +120,8 @@ type reader struct {
 	columns columns
 	sample  bool         // only the beginning of each file
 	step    int          // bytes of a piece, 0 for the usual size
-	kept    atomic.Int64 // bytes of content whose rows are in memory
+	keep    int64        // bytes of content whose rows may be in memory
+	kept    atomic.Int64 // and are
 	large   sync.Mutex
 }
 
@@ -156,10 +157,10 @@ func (r *reader) file(ctx context.Context, d *decoder, c candidate) (fileRows, e
 	}
 	s := shapeOf(r.options, c.path)
 	for {
-		rows := fileRows{shape: s, streamed: s.codec == "" && c.size > keepBytes}
+		rows := fileRows{shape: s, streamed: s.codec == "" && c.size > r.keep}
 		err := r.scan(ctx, d, c, s, func(part fileRows) error {
 			rows.add(part)
-			if r.kept.Add(part.bytes); r.kept.Load() > keepBytes || len(rows.unknown) > 0 || rows.streamed {
+			if r.kept.Add(part.bytes); r.kept.Load() > r.keep || len(rows.unknown) > 0 || rows.streamed {
 				r.kept.Add(-rows.bytes)
 				rows.bytes, rows.batches, rows.streamed = 0, nil, true
 			}
