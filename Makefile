@@ -39,7 +39,7 @@ race: build onnxruntime ## the same packages under the race detector
 check: fmt vet lint test race ## everything that CI runs
 
 bench: build onnxruntime ## measure, as ratios in one run
-	go test -tags $(TAGS) -run '^$$' -bench . -benchtime 1x ./integration/bench
+	go test -tags $(TAGS) -run '^$$' -bench . -benchtime 1x ./integration/bench ./tables ./engine
 
 READERS ?= deltalake,deltalake-sql,polars,duckdb,duckdb-replay,clickhouse,spark,delta-spark
 interop: ## other readers of Delta (Spark, DuckDB, ClickHouse, Polars) against smelt; keeps the result in integration/interop/README.md
