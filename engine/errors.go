@@ -51,6 +51,7 @@ var (
 	errNotSupportedYet    = sqlCode{1235, "42000"}
 	errSubqueryRows       = sqlCode{1242, "21000"}
 	errNotInsertable      = sqlCode{1471, "HY000"}
+	errNotUpdatable       = sqlCode{1288, "HY000"}
 	errFilePrivilege      = sqlCode{1290, "HY000"}
 	errUnknownFunction    = sqlCode{1305, "42000"}
 	errOutOfMemory        = sqlCode{1038, "HY001"}
@@ -110,6 +111,16 @@ var errorRules = []errorRule{
 	{sql.ErrAmbiguousColumnInOrderBy.Message, errAmbiguousColumn, "Column '$1' in order clause is ambiguous"},
 	{sql.ErrDuplicateAliasOrTable.Message, errNotUnique, "Not unique table/alias: '$1'"},
 	{sql.ErrDuplicateColumn.Message, errDupFieldName, "Duplicate column name '$1'"},
+	{sql.ErrColumnExists.Message, errDupFieldName, "Duplicate column name '$1'"},
+	{sql.ErrColumnSpecifiedTwice.Message, sqlCode{1110, "42000"}, "Column '$1' specified twice"},
+	{sql.ErrInvalidIdentifier.Message, sqlCode{1059, "42000"}, "Identifier name '$1' is too long"},
+	{sql.ErrInvalidRefInView.Message, sqlCode{1356, "HY000"}, ""},
+	{sql.ErrUnknownPreparedStatement.Message, sqlCode{1243, "HY000"}, ""},
+	{sql.ErrInvalidJson.Message, sqlCode{3140, "22032"}, ""},
+	{types.ErrConvertToDecimalLimit.Message, errDataOutOfRange, "Out of range value for a decimal column"},
+	{plan.ErrUpdateNotSupported.Message, errNotUpdatable, "The target table of the UPDATE is not updatable"},
+	{plan.ErrDeleteFromNotSupported.Message, errNotUpdatable, "The target table of the DELETE is not updatable"},
+	{"expected resolved table: %s", errWrongObject, "'$1' is not BASE TABLE"},
 	{sql.ErrFunctionNotFound.Message, errUnknownFunction, "FUNCTION $1 does not exist"},
 	{sql.ErrTableFunctionNotFound.Message, errUnknownFunction, "FUNCTION $1 does not exist"},
 	{sql.ErrInvalidArgumentNumber.Message, errBadParameterCount, "Incorrect parameter count in the call to native function '$1'"},

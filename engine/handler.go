@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"runtime/debug"
 	"strings"
@@ -137,11 +138,18 @@ func (h *handler) ComStmtExecute(ctx context.Context, c *mysql.Conn, prepare *my
 // row is sent.
 const resultBytesMax = 4 << 30
 
+// shortestInfo is the length, in bytes, below which MariaDB's client takes the words that go with an OK for a broken
+// packet: vitess writes a # before them, 35, which it reads as their length. "Statement prepared" is shorter.
+const shortestInfo = '#'
+
 // typed passes results on with the column types that MySQL would state, up to resultBytesMax.
 func typed(callback mysql.ResultSpoolFn) mysql.ResultSpoolFn {
 	bytes := 0
 	return func(r *sqltypes.Result, more bool) error {
 		r.Fields = textAsVarchar(r.Fields)
+		if len(r.Info) < shortestInfo {
+			r.Info = ""
+		}
 		for _, row := range r.Rows {
 			for _, v := range row {
 				bytes += v.Len()
@@ -178,10 +186,26 @@ func (h *handler) ParserOptionsForConnection(c *mysql.Conn) (sqlparser.ParserOpt
 	return h.inner.ParserOptionsForConnection(c)
 }
 
-// run calls f for one statement. A panic in it becomes an error whose stack only the log sees.
+// maxConflicts bounds how often a statement is run again because others changed its rows while it ran. One of those that
+// are in each other's way always gets through, so that this many in a row are the sign of a long one among short ones.
+const maxConflicts = 100
+
+// run calls f for one statement, and again while another statement was faster to change its rows: MySQL would have let
+// it wait, and a statement that failed has changed nothing and answered nothing.
 func (h *handler) run(ctx context.Context, query string, f func(context.Context) error) (err error) {
-	ctx, cancel := context.WithTimeoutCause(withStatement(ctx, strings.TrimSpace(query), nil), h.timeout, errTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, h.timeout, errTimeout)
 	defer cancel()
+	for try := 0; ; try++ {
+		var conflict *mysql.SQLError
+		err = h.once(withStatement(ctx, strings.TrimSpace(query), nil), f)
+		if try == maxConflicts || !errors.As(err, &conflict) || conflict.Num != errLockWait.number {
+			return err
+		}
+	}
+}
+
+// once calls f. A panic in it becomes an error whose stack only the log sees.
+func (h *handler) once(ctx context.Context, f func(context.Context) error) (err error) {
 	ctx, interrupt := context.WithCancelCause(ctx)
 	defer interrupt(nil)
 	defer context.AfterFunc(h.stop, func() { interrupt(errShutdown) })()

@@ -56,6 +56,12 @@ func (e *sqlEngine) onTable(s *ddl.OnTable) *node {
 		db := e.database(ctx, s.Database)
 		t, err := e.config.Store.Table(db, s.Name)
 		if errors.Is(err, tables.ErrNotFound) {
+			if _, err := e.config.Store.View(db, s.Name); err == nil {
+				return nil, mysqlError(errWrongObject, "'%s.%s' is not BASE TABLE: a view has no files and no versions", db, s.Name)
+			}
+			if strings.EqualFold(db, systemDatabase) && e.config.System[strings.ToLower(s.Name)] != nil {
+				return nil, mysqlError(errWrongObject, "'%s.%s' is not BASE TABLE: tables of the system have no files and no versions", db, s.Name)
+			}
 			return nil, mysqlError(errNoSuchTable, "Table '%s.%s' doesn't exist", db, s.Name)
 		}
 		if err == nil {

@@ -79,12 +79,10 @@ func (p *parser) ParseOneWithOptions(ctx context.Context, text string, options s
 		return nil, end, err
 	}
 	if err != nil {
-		if bare, ok := withoutBrackets(rewritten); ok {
-			statement, err = sqlparser.ParseWithOptions(ctx, bare, options)
-		}
+		statement, err = parseAgain(ctx, rewritten, options, err)
 	}
 	if err != nil {
-		return refused(syntaxError(rewritten, err)), end, nil
+		return refused(err), end, nil
 	}
 	if err := p.guard(statement, len(sources) > 0); err != nil {
 		return refused(err), end, nil
@@ -94,6 +92,21 @@ func (p *parser) ParseOneWithOptions(ctx context.Context, text string, options s
 		return p.withClauses(statement, partitions, properties), end, nil
 	}
 	return p.replace(statement), end, nil
+}
+
+// parseAgain parses a statement that the MySQL parser refused in the spellings of others.
+func parseAgain(ctx context.Context, query string, options sqlparser.ParserOptions, first error) (sqlparser.Statement, error) {
+	for _, mend := range []func(string) (string, bool){withoutBrackets, withoutSpark} {
+		if mended, ok := mend(query); ok {
+			if statement, err := sqlparser.ParseWithOptions(ctx, mended, options); err == nil {
+				return statement, nil
+			}
+		}
+	}
+	if missing := missingSpark(query); missing != nil {
+		return nil, missing
+	}
+	return nil, syntaxError(query, first)
 }
 
 // statementEnd returns the offset behind the first statement of text and its semicolon. Semicolons in quotes and

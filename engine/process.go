@@ -7,9 +7,7 @@ import (
 
 	"github.com/dolthub/go-mysql-server/sql"
 	"github.com/dolthub/go-mysql-server/sql/analyzer"
-	"github.com/dolthub/go-mysql-server/sql/plan"
 	"github.com/dolthub/go-mysql-server/sql/planbuilder"
-	"github.com/dolthub/go-mysql-server/sql/transform"
 	vitesslog "github.com/dolthub/vitess/go/vt/log"
 	"github.com/sirupsen/logrus"
 )
@@ -18,8 +16,8 @@ import (
 // prefixes, so it must be a path that nothing can have.
 const noDirectory = "/dev/null/smelt-reads-no-files"
 
-// ruleNothing is the id of a rule that does nothing; see prepareProcess.
-const ruleNothing analyzer.RuleId = 20_000
+// ruleMendEdits is the id of the one rule that every statement meets; see prepareProcess.
+const ruleMendEdits analyzer.RuleId = 20_000
 
 // prepareProcess sets what go-mysql-server keeps in package variables and cannot be told otherwise. It runs once: a
 // process may hold several engines, in tests, and they all want the same.
@@ -30,9 +28,10 @@ var prepareProcess = sync.OnceValue(func() error {
 	quiet, quietf := func(...any) {}, func(string, ...any) {}
 	vitesslog.Info, vitesslog.Warning, vitesslog.Error = quiet, quiet, quiet
 	vitesslog.Infof, vitesslog.Warningf, vitesslog.Errorf = quietf, quietf, quietf
-	// Without a rule in this list simple SELECTs skip all custom rules, the batching of model calls among them.
+	// Without a rule in this list simple SELECTs skip all custom rules, the batching of model calls among them. Simple
+	// UPDATEs and DELETEs skip all but these in any case.
 	if len(analyzer.AlwaysBeforeDefault) == 0 {
-		analyzer.AlwaysBeforeDefault = []analyzer.Rule{{Id: ruleNothing, Apply: doNothing}}
+		analyzer.AlwaysBeforeDefault = []analyzer.Rule{{Id: ruleMendEdits, Apply: mendEdits}}
 	}
 	builtIn := planbuilder.IsAggregateFunc
 	planbuilder.IsAggregateFunc = func(name string) bool { return name == sumName || builtIn(name) }
@@ -44,7 +43,3 @@ var prepareProcess = sync.OnceValue(func() error {
 	}
 	return nil
 })
-
-func doNothing(_ *sql.Context, _ *analyzer.Analyzer, n sql.Node, _ *plan.Scope, _ analyzer.RuleSelector, _ *sql.QueryFlags) (sql.Node, transform.TreeIdentity, error) {
-	return n, transform.SameTree, nil
-}
