@@ -28,9 +28,11 @@ const compactEvery = 100
 type FileState string
 
 const (
-	Loaded  FileState = "loaded"  // its rows are in the table
-	Failed  FileState = "failed"  // none of its rows are; Error says why
-	Changed FileState = "changed" // loaded before, and different since: not read again, see allowOverwrites
+	Loaded   FileState = "loaded"   // its rows are in the table
+	Failed   FileState = "failed"   // none of its rows are; Error says why
+	Changed  FileState = "changed"  // loaded before, and different since: not read again, see allowOverwrites
+	Unloaded FileState = "unloaded" // its rows were taken out of the table: not read again
+	Fresh    FileState = "new"      // its rows were taken out, to be read again
 )
 
 // File is what the ledger knows of one file.

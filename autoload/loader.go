@@ -121,6 +121,9 @@ func (l *Loader) readLedger() error {
 		return err
 	}
 	l.files = files
+	if err := l.ledger.addUnloaded(files); err != nil {
+		return err
+	}
 	if found || l.cfg.Options.IncludeExisting {
 		return nil
 	}
@@ -355,7 +358,7 @@ func (l *Loader) loaded(path string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	f, ok := l.files[path]
-	return ok && f.State == Loaded
+	return ok && (f.State == Loaded || f.State == Unloaded)
 }
 
 // wanted returns the listed files that are to be read.
@@ -375,8 +378,10 @@ func (l *Loader) wants(c candidate, now time.Time) bool {
 	}
 	same := known.same(c.size, c.modified)
 	switch {
-	case known.State == Failed && !same:
+	case known.State == Fresh, known.State == Failed && !same:
 		return true
+	case known.State == Unloaded:
+		return false
 	case known.State == Failed:
 		return !known.Content && now.After(l.retryAt[c.path])
 	case same:

@@ -63,7 +63,7 @@ func (e *Engine) ledger(_ context.Context, stateDir string, committed int64) (ro
 		return 0, 0, err
 	}
 	for _, f := range list {
-		if f.State != autoload.Failed && f.Batch > 0 {
+		if (f.State == autoload.Loaded || f.State == autoload.Changed) && f.Batch > 0 {
 			rows += f.Rows
 			files++
 		}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 
+	"smelt/autoload"
 	"smelt/engine/status"
 	"smelt/functions"
 	"smelt/models"
@@ -107,6 +108,9 @@ func (e *Engine) compose() error {
 			return e.sql.exec(ctx, database, statement)
 		},
 		Ledger: e.ledger,
+		Carry: func(_ context.Context, from, to string, committed int64) error {
+			return autoload.Carry(e.feeds.files, from, to, committed)
+		},
 		Logger: e.log,
 	})
 	e.feeds.watched = e.graph.Watched

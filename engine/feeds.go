@@ -165,6 +165,21 @@ func (f *feed) Next(ctx context.Context) (queries.FeedBatch, error) {
 	return batch, nil
 }
 
+// Lookup finds a file of the ledger.
+func (f *feed) Lookup(file string) (queries.FeedFile, bool) {
+	known, ok := f.Loader.Lookup(file)
+	return queries.FeedFile{Path: known.Path, State: string(known.State), Error: known.Error, Rows: known.Rows}, ok
+}
+
+// Retract returns the batch that notes a file as unloaded, or as new.
+func (f *feed) Retract(path string, again bool) (queries.FeedBatch, error) {
+	batch, err := f.Loader.Retract(path, again)
+	if err != nil {
+		return nil, err
+	}
+	return batch, nil
+}
+
 // Close closes the loader and takes it off the list.
 func (f *feed) Close() error {
 	f.owner.mu.Lock()

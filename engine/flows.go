@@ -20,6 +20,8 @@ type Flows interface {
 	Refresh(ctx context.Context, database, name string, full bool) error
 	// Drop removes a flow and its table.
 	Drop(ctx context.Context, database, name string, kind ddl.Kind, ifExists bool) error
+	// OnFile has a file tried again, unloaded or reloaded, and returns how many of its rows were taken out.
+	OnFile(ctx context.Context, s *ddl.OnTable, database string) (rows int64, err error)
 	// Flows returns the state of every flow.
 	Flows() []queries.Status
 }

@@ -149,6 +149,11 @@ func (f *fakeFlows) Drop(ctx context.Context, database, name string, _ ddl.Kind,
 	return f.store.Drop(ctx, database, name)
 }
 
+func (f *fakeFlows) OnFile(_ context.Context, s *ddl.OnTable, database string) (int64, error) {
+	f.calls = append(f.calls, fmt.Sprintf("%s %q of %s.%s", s.Verb, s.File, database, s.Name))
+	return 2, nil
+}
+
 func (f *fakeFlows) Flows() []queries.Status { return f.list }
 
 // TestSQLScripts runs the scripts in testdata: `sql` runs a statement and prints its rows, `types` its columns and

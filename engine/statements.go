@@ -78,6 +78,10 @@ func (p *parser) inject(statement ddl.Statement) sqlparser.Statement {
 		n.name, n.schema = "ShowCreate "+s.Name, textSchema("Table", "Create Table")
 		n.run = func(ctx *sql.Context) (sql.RowIter, error) { return e.showCreate(ctx, s) }
 	case *ddl.OnTable:
+		if s.File != "" {
+			n.name, n.run = s.Verb, func(ctx *sql.Context) (sql.RowIter, error) { return e.onFile(ctx, s) }
+			break
+		}
 		auth = sqlparser.AuthType_CREATE
 		if n = e.onTable(s); n.IsReadOnly() && s.Verb != "VACUUM" && s.Verb != "OPTIMIZE" {
 			auth = sqlparser.AuthType_SELECT
@@ -177,6 +181,22 @@ func (e *sqlEngine) refresh(ctx *sql.Context, s *ddl.Refresh) (sql.RowIter, erro
 	work, done := untimed(ctx)
 	defer done()
 	return okResult(0), flows.Refresh(work, e.database(ctx, s.Database), s.Name, s.Full)
+}
+
+func (e *sqlEngine) onFile(ctx *sql.Context, s *ddl.OnTable) (sql.RowIter, error) {
+	flows, err := e.flows()
+	if err != nil {
+		return nil, err
+	}
+	work, done := untimed(ctx)
+	defer done()
+	db := e.database(ctx, s.Database)
+	rows, err := flows.OnFile(work, s, db)
+	if err != nil {
+		return nil, err
+	}
+	statementOf(ctx).drop(db, s.Name)
+	return okResult(uint64(rows)), nil
 }
 
 func (e *sqlEngine) drop(ctx *sql.Context, s *ddl.Drop) (sql.RowIter, error) {

@@ -178,7 +178,7 @@ var filesSchema = tables.Schema{
 	{Name: "size", Type: longType, Comment: "bytes"},
 	{Name: "modified", Type: timeType, Comment: "UTC"},
 	{Name: "batch", Type: longType},
-	{Name: "state", Type: textType, Comment: "loaded or failed"},
+	{Name: "state", Type: textType, Comment: "loaded, failed, changed (and not read again), unloaded or new"},
 	{Name: "rows", Type: longType},
 	{Name: "tries", Type: longType},
 	{Name: "error", Type: textType},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 
 	"smelt/queries/ddl"
@@ -164,6 +165,14 @@ func countBatches(ctx context.Context, t *tables.Table) (in, out int64, err erro
 		}
 		if p, ok := ProgressOf(c); ok {
 			in, out = in+p.RowsIn, out+p.RowsOut
+		}
+		if c.Operation == unloadOperation {
+			goneIn, errIn := strconv.ParseInt(c.Parameters[parameterRowsIn], 10, 64)
+			goneOut, errOut := strconv.ParseInt(c.Parameters[parameterRowsOut], 10, 64)
+			if err := errors.Join(errIn, errOut); err != nil {
+				return 0, 0, fmt.Errorf("version %d: read what it took out: %w", c.Version, err)
+			}
+			in, out = in-goneIn, out-goneOut
 		}
 	}
 	return in, out, nil

@@ -136,7 +136,8 @@ func (f *flow) redefine(ctx context.Context, old *flow, schema tables.Schema) er
 	if err != nil {
 		return err
 	}
-	_, err = t.Commit(ctx, tables.Commit{Operation: "FULL REFRESH", Parameters: map[string]string{"reason": "its SELECT has changed"}, Overwrite: true, Define: &d, NewID: true})
+	_, err = t.Commit(ctx, tables.Commit{Operation: "FULL REFRESH", Parameters: map[string]string{"reason": "its SELECT has changed"}, Overwrite: true, Define: &d, NewID: true,
+		Prepare: func(ctx context.Context) error { return old.carry(ctx, t, d.Properties[propertyFlow]) }})
 	return err
 }
 

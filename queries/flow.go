@@ -214,6 +214,8 @@ func (f *flow) appendBatch(ctx context.Context, o *outcome) error {
 	case in.rebuilt:
 		o.did = true // outdated sees it the next time
 		return nil
+	case in.gone != nil:
+		return f.retract(ctx, t, in.gone, pinned, o) // what else was read comes again
 	case in.waiting != "":
 		o.waiting = in.waiting
 		// What others have read comes again with the next batch.

@@ -38,6 +38,10 @@ type lab struct {
 	store *tables.Store
 	graph *Graph
 
+	paths     bool  // files have a column source_file: their number
+	shift     int64 // for SELECTs that change what they yield
+	reordered bool  // a file was unloaded or reloaded: rows stand in another order than they came
+
 	mu      sync.Mutex
 	selects map[string]selectFunc         // by normal form
 	exprs   map[string]func(row) any      // expectations: true, false or nil
@@ -66,7 +70,7 @@ func (l *lab) open() {
 	require.NoError(l.t, err)
 	l.store = store
 	l.t.Cleanup(func() { require.NoError(l.t, store.Close()) })
-	l.graph = New(Config{Store: store, Query: l.query, Describe: l.describe, Feed: l.feed, Exec: l.exec})
+	l.graph = New(Config{Store: store, Query: l.query, Describe: l.describe, Feed: l.feed, Exec: l.exec, Carry: l.carry})
 	graph := l.graph
 	l.t.Cleanup(func() { require.NoError(l.t, graph.Close(context.Background())) })
 	require.NoError(l.t, l.graph.Open(context.Background()))

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -54,31 +55,107 @@ type fakeFeed struct {
 	stateDir  string
 	committed int64
 	seen      map[int]bool
+	out       map[int]bool // of those, which were unloaded
 	closed    bool
 }
 
-type ledgerEntry struct{ Files []int }
+// ledgerEntry lists the files that a batch brought, that were unloaded by it, and that it had read again.
+type ledgerEntry struct{ Files, Unloaded, Fresh []int }
+
+// apply puts the entry into the set of the files that are not to be read.
+func (e ledgerEntry) apply(feed *fakeFeed) {
+	for _, i := range e.Files {
+		feed.seen[i], feed.out[i] = true, false
+	}
+	for _, i := range e.Unloaded {
+		feed.seen[i], feed.out[i] = true, true
+	}
+	for _, i := range e.Fresh {
+		feed.seen[i], feed.out[i] = false, false
+	}
+}
+
+const carried = "carried"
+
+// carry is the Config.Carry of the lab.
+func (l *lab) carry(ctx context.Context, from, to string, committed int64) error {
+	if err := l.at("carry", to); err != nil {
+		return err
+	}
+	feed := &fakeFeed{stateDir: from, committed: committed, seen: map[int]bool{}, out: map[int]bool{}}
+	if err := feed.readLedger(); err != nil {
+		return err
+	}
+	e := ledgerEntry{}
+	for i, out := range feed.out {
+		if out {
+			e.Unloaded = append(e.Unloaded, i)
+		}
+	}
+	data, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(to, 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(to, carried), data, 0o644)
+}
 
 func (l *lab) feed(_ context.Context, f ddl.Files, base, stateDir string, committed int64) (Feed, error) {
 	if base != "/base" {
 		return nil, fmt.Errorf("base is %q", base)
 	}
 	l.drop(f.Path)
-	feed := &fakeFeed{lab: l, dir: l.dirs[f.Path], path: f.Path, stateDir: stateDir, committed: committed, seen: map[int]bool{}}
-	for n := int64(1); n <= committed; n++ {
-		data, err := os.ReadFile(filepath.Join(stateDir, fmt.Sprint(n)))
+	feed := &fakeFeed{lab: l, dir: l.dirs[f.Path], path: f.Path, stateDir: stateDir, committed: committed, seen: map[int]bool{}, out: map[int]bool{}}
+	return feed, feed.readLedger()
+}
+
+func (f *fakeFeed) readLedger() error {
+	names := []string{}
+	if _, err := os.Stat(filepath.Join(f.stateDir, carried)); err == nil {
+		names = append(names, carried)
+	}
+	for n := int64(1); n <= f.committed; n++ {
+		names = append(names, fmt.Sprint(n))
+	}
+	for _, name := range names {
+		data, err := os.ReadFile(filepath.Join(f.stateDir, name))
 		if err != nil {
-			return nil, fmt.Errorf("ledger of a committed batch: %w", err)
+			return fmt.Errorf("ledger of a committed batch: %w", err)
 		}
 		var e ledgerEntry
 		if err := json.Unmarshal(data, &e); err != nil {
-			return nil, err
+			return err
 		}
-		for _, i := range e.Files {
-			feed.seen[i] = true
-		}
+		e.apply(f)
 	}
-	return feed, nil
+	return nil
+}
+
+// Lookup takes the number of the file for its name.
+func (f *fakeFeed) Lookup(name string) (FeedFile, bool) {
+	i, err := strconv.Atoi(name)
+	if err != nil || !f.seen[i] && !f.out[i] {
+		return FeedFile{}, false
+	}
+	f.dir.mu.Lock()
+	defer f.dir.mu.Unlock()
+	return FeedFile{Path: name, State: "loaded", Rows: int64(len(f.dir.files[i].rows))}, true
+}
+
+func (f *fakeFeed) Retry(string) error { return errors.New("no file fails here") }
+
+func (f *fakeFeed) Retract(path string, again bool) (FeedBatch, error) {
+	i, err := strconv.Atoi(path)
+	if err != nil {
+		return nil, err
+	}
+	b := &fakeFeedBatch{Relation: tables.FromBatches(f.Schema()), feed: f, number: f.committed + 1, entry: ledgerEntry{Unloaded: []int{i}}}
+	if again {
+		b.entry = ledgerEntry{Fresh: []int{i}}
+	}
+	return b, nil
 }
 
 func (f *fakeFeed) Schema() tables.Schema {
@@ -91,6 +168,9 @@ func (f *fakeFeed) Schema() tables.Schema {
 				schema = append(schema, tables.Field{Name: c, Type: long})
 			}
 		}
+	}
+	if f.lab.paths && len(schema) > 0 {
+		schema = append(schema, tables.Field{Name: "source_file", Type: text})
 	}
 	return schema
 }
@@ -125,31 +205,35 @@ func (f *fakeFeed) Next(context.Context) (FeedBatch, error) {
 	var rows []row
 	f.dir.mu.Lock()
 	for _, i := range unseen {
-		rows = append(rows, f.dir.files[i].rows...)
+		for _, r := range f.dir.files[i].rows {
+			r = maps.Clone(r)
+			r["source_file"] = strconv.Itoa(i)
+			rows = append(rows, r)
+		}
 	}
 	f.dir.mu.Unlock()
-	return &fakeFeedBatch{Relation: tables.FromBatches(schema, batchOf(schema, rows)), feed: f, number: f.committed + 1, files: unseen, rows: int64(len(rows))}, nil
+	return &fakeFeedBatch{Relation: tables.FromBatches(schema, batchOf(schema, rows)), feed: f, number: f.committed + 1, entry: ledgerEntry{Files: unseen}, rows: int64(len(rows))}, nil
 }
 
 type fakeFeedBatch struct {
 	tables.Relation
 	feed   *fakeFeed
 	number int64
-	files  []int
+	entry  ledgerEntry
 	rows   int64
 }
 
 func (b *fakeFeedBatch) Number() int64 { return b.number }
 func (b *fakeFeedBatch) Rows() int64   { return b.rows }
 func (b *fakeFeedBatch) Metrics() map[string]string {
-	return map[string]string{"files": strconv.Itoa(len(b.files)), "bytes": strconv.Itoa(10 * len(b.files)), "filesFailed": "0"}
+	return map[string]string{"files": strconv.Itoa(len(b.entry.Files)), "bytes": strconv.Itoa(10 * len(b.entry.Files)), "filesFailed": "0"}
 }
 
 func (b *fakeFeedBatch) Record(context.Context) error {
 	if err := b.feed.lab.at("record", b.feed.path); err != nil {
 		return err
 	}
-	data, err := json.Marshal(ledgerEntry{b.files})
+	data, err := json.Marshal(b.entry)
 	if err != nil {
 		return err
 	}
@@ -164,7 +248,5 @@ func (b *fakeFeedBatch) Record(context.Context) error {
 
 func (b *fakeFeedBatch) Committed() {
 	b.feed.committed = b.number
-	for _, i := range b.files {
-		b.feed.seen[i] = true
-	}
+	b.entry.apply(b.feed)
 }

@@ -12,13 +12,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"smelt/queries/ddl"
 	"smelt/tables"
 )
 
 var errKilled = errors.New("kill -9")
 
 const (
-	selectBronze = "SELECT n FROM `files:1` AS `files_1`"
+	selectBronze = "SELECT n, source_file FROM `files:1` AS `files_1`"
 	selectSilver = "SELECT n, d.label FROM `stream:bronze` AS `bronze` JOIN dims d ON d.k = n % 3"
 	selectBoth   = "SELECT n FROM `stream:bronze` AS `bronze` UNION ALL SELECT n + 1000000 FROM `stream:live.bronze` b UNION ALL SELECT n FROM `stream:src` AS `src`"
 	selectTotals = "SELECT label, SUM(n) AS n FROM silver GROUP BY label"
@@ -28,10 +29,11 @@ const (
 // lawLab is a pipeline with each kind of edge: files, a stream, a static side, a table streamed twice, views of views.
 func lawLab(t *testing.T) *lab {
 	l := newLab(t)
+	l.paths = true
 	l.plain("src", columnsOf("n"))
 	l.plain("dims", tables.Schema{{Name: "k", Type: long}, {Name: "label", Type: text}})
 	l.insert("dims", row{"k": int64(0), "label": "none"}, row{"k": int64(1), "label": "one"}, row{"k": int64(2), "label": "two"})
-	l.define(selectBronze, columnsOf("n"), func(in func(string) []row) []row { return in("files:1") })
+	l.define(selectBronze, append(columnsOf("n"), tables.Field{Name: "source_file", Type: text}), func(in func(string) []row) []row { return in("files:1") })
 	labelled := append(columnsOf("n"), tables.Field{Name: "label", Type: text})
 	l.define(selectSilver, labelled, func(in func(string) []row) []row {
 		labels := map[any]any{}
@@ -65,7 +67,7 @@ func lawLab(t *testing.T) *lab {
 		}
 		return r["n"].(int64)%10 != 0
 	}
-	l.must("CREATE STREAMING TABLE bronze AS SELECT n FROM STREAM read_files('in')")
+	l.must("CREATE STREAMING TABLE bronze AS SELECT n, source_file FROM STREAM read_files('in')")
 	l.must("CREATE STREAMING TABLE silver (CONSTRAINT tens EXPECT (n % 10 <> 0) ON VIOLATION DROP ROW) AS SELECT n, d.label FROM STREAM(bronze) JOIN dims d ON d.k = n % 3")
 	l.must("CREATE STREAMING TABLE both AS SELECT n FROM STREAM(bronze) UNION ALL SELECT n + 1000000 FROM STREAM(LIVE.bronze) b UNION ALL SELECT n FROM STREAM(src)")
 	l.must("CREATE MATERIALIZED VIEW totals AS " + selectTotals)
@@ -103,9 +105,13 @@ func checkLaw(t *testing.T, l *lab, files, inserted []int64) {
 		}
 		return out
 	}
-	require.Equal(t, want(files), l.column("bronze", "n"), "each file once, in order")
+	same := require.Equal
+	if l.reordered {
+		same = func(t require.TestingT, a, b any, say ...any) { require.ElementsMatch(t, a, b, say...) }
+	}
+	same(t, want(files), l.column("bronze", "n"), "each file once, in order")
 	kept := slices.DeleteFunc(slices.Clone(files), func(n int64) bool { return n%10 == 0 })
-	require.Equal(t, want(kept), l.column("silver", "n"), "each row of bronze once, less what the rule drops")
+	same(t, want(kept), l.column("silver", "n"), "each row of bronze once, less what the rule drops")
 	both := slices.Concat(files, inserted)
 	for _, n := range files {
 		both = append(both, n+1_000_000)
@@ -120,41 +126,109 @@ func checkLaw(t *testing.T, l *lab, files, inserted []int64) {
 	require.Equal(t, []row{{"n": total}}, l.rows("grand"), "and so does a view of a view")
 }
 
-// TestTheLawAfterKillsAtAnyPoint drops files and rows, kills the process at a random point of a random batch, lets
-// batches fail, refreshes in full, rebuilds sources and restarts, and checks the law after each round.
+// landing is the model of the directory: the rows of each file, and which files are out of the tables.
+type landing struct {
+	lab  *lab
+	next int64
+	rows [][]int64
+	out  map[int]bool
+}
+
+// fresh returns numbers that were not there before.
+func (d *landing) fresh(n int) []int64 {
+	var out []int64
+	for range n {
+		d.next++
+		out = append(out, d.next)
+	}
+	return out
+}
+
+func (d *landing) drop(n int) {
+	d.rows = append(d.rows, d.fresh(n))
+	d.lab.drop("in", file{columns: []string{"n"}, rows: values("n", d.rows[len(d.rows)-1]...)})
+}
+
+// all returns the numbers of the files that must be in the tables.
+func (d *landing) all() []int64 {
+	var all []int64
+	for i, n := range d.rows {
+		if !d.out[i] {
+			all = append(all, n...)
+		}
+	}
+	return all
+}
+
+// onFile unloads or reloads a random file, and perhaps dies of it. It returns whether it was killed.
+func (d *landing) onFile(t *testing.T, r *rand.Rand) bool {
+	t.Helper()
+	l, i := d.lab, r.IntN(len(d.rows))
+	verb := []string{"UNLOAD", "RELOAD"}[r.IntN(2)]
+	image, countdown := "", r.IntN(8)
+	l.setHook(func(string, string) error {
+		if countdown--; countdown == 0 {
+			image = l.image()
+		}
+		if image != "" {
+			return errKilled
+		}
+		return nil
+	})
+	_, err := l.graph.OnFile(context.Background(), &ddl.OnTable{Verb: verb + " FILE", Name: "bronze", File: fmt.Sprint(i)}, "live")
+	l.setHook(nil)
+	if errors.Is(err, tables.ErrNotFound) {
+		return false // it was not read yet
+	}
+	l.reordered = true
+	if image == "" {
+		require.NoError(t, err)
+		d.out[i] = verb == "UNLOAD"
+		return false
+	}
+	l.kill(image)
+	l.settle()
+	// It was done or it was not: the table tells.
+	there := slices.ContainsFunc(l.rows("bronze"), func(r row) bool { return r["source_file"] == fmt.Sprint(i) })
+	if len(d.rows[i]) > 0 && there == d.out[i] {
+		require.Equal(t, verb == "UNLOAD", !there, "%s of file %d", verb, i)
+	}
+	d.out[i] = len(d.rows[i]) > 0 && !there
+	return true
+}
+
+// TestTheLawAfterKillsAtAnyPoint drops files and rows, unloads and reloads files, kills the process at a random point of
+// a random batch, lets batches fail, refreshes in full, rebuilds sources and restarts, and checks the law after each round.
 func TestTheLawAfterKillsAtAnyPoint(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
 	l := lawLab(t)
-	var files, inserted []int64
-	next := int64(0)
-	fresh := func(n int) []int64 {
-		var out []int64
-		for range n {
-			next++
-			out = append(out, next)
-		}
-		return out
-	}
+	var inserted []int64
 	// A directory without a file has no columns yet, and what reads it waits.
-	files = fresh(1)
-	l.drop("in", file{columns: []string{"n"}, rows: values("n", files...)})
-	kills := 0
+	d := &landing{lab: l, out: map[int]bool{}}
+	d.drop(1)
+	kills, killsOnFile := 0, 0
 	rounds := 60
 	if testing.Short() {
 		rounds = 20
 	}
 	for range rounds {
 		for range r.IntN(5) {
-			n := fresh(r.IntN(4))
-			files = append(files, n...)
-			l.drop("in", file{columns: []string{"n"}, rows: values("n", n...)})
+			d.drop(r.IntN(4))
 		}
 		if r.IntN(2) == 0 {
-			n := fresh(1 + r.IntN(3))
+			n := d.fresh(1 + r.IntN(3))
 			inserted = append(inserted, n...)
 			l.insert("src", values("n", n...)...)
+		}
+		if r.IntN(10) == 0 {
+			l.insert("dims", row{"k": int64(0), "label": fmt.Sprint("none ", d.next)})
+		}
+		for range r.IntN(3) {
+			if d.onFile(t, r) {
+				killsOnFile++
+			}
 		}
 		switch r.IntN(5) {
 		case 0:
@@ -176,9 +250,27 @@ func TestTheLawAfterKillsAtAnyPoint(t *testing.T) {
 			l.reopen()
 		}
 		l.settle()
-		checkLaw(t, l, files, inserted)
+		checkLaw(t, l, d.all(), inserted)
 	}
 	require.Positive(t, kills, "no kill hit: the test proves nothing")
+	require.Positive(t, killsOnFile, "no kill hit a statement on a file")
+	for _, name := range []string{"bronze", "silver", "both"} {
+		history, err := l.table(name).History(context.Background(), 0)
+		require.NoError(t, err)
+		t.Logf("%s: %d commits took rows out", name, count(history, unloadOperation))
+		if name != "silver" {
+			require.Positive(t, count(history, unloadOperation), name)
+		}
+	}
+}
+
+func count(history []tables.CommitInfo, operation string) (n int) {
+	for _, c := range history {
+		if c.Operation == operation {
+			n++
+		}
+	}
+	return n
 }
 
 // killedRun runs all flows and kills the process at a random point: the directory as it is then goes on.

@@ -48,6 +48,12 @@ type Feed interface {
 	Pending() int64
 	// Changed is signalled when there may be something new.
 	Changed() <-chan struct{}
+	// Lookup finds a file that was read, by its path or by its path in the watched directory.
+	Lookup(file string) (FeedFile, bool)
+	// Retry has a file that failed read again by the next batch.
+	Retry(path string) error
+	// Retract returns a batch without rows that notes a file as unloaded, or, to be read again, as new.
+	Retract(path string, again bool) (FeedBatch, error)
 	// Close stops watching.
 	Close() error
 }
@@ -79,6 +85,9 @@ type Config struct {
 	// Ledger returns what a feed has noted down to a committed batch: the rows that came in, and of how many files. Only
 	// Check needs it.
 	Ledger func(ctx context.Context, stateDir string, committed int64) (rows int64, files int, err error)
+	// Carry notes for a feed that is to begin in the state directory to which files that of from has as unloaded, down to a
+	// committed batch; nil carries nothing.
+	Carry  func(ctx context.Context, from, to string, committed int64) error
 	Logger *slog.Logger // nil discards
 }
 

@@ -29,7 +29,8 @@ func (f *flow) restart(ctx context.Context, t *tables.Table, why string) error {
 	if err != nil {
 		return err
 	}
-	_, err = t.Commit(ctx, tables.Commit{Operation: "FULL REFRESH", Parameters: map[string]string{"reason": why}, Overwrite: true, Define: &d, NewID: true})
+	_, err = t.Commit(ctx, tables.Commit{Operation: "FULL REFRESH", Parameters: map[string]string{"reason": why}, Overwrite: true, Define: &d, NewID: true,
+		Prepare: func(ctx context.Context) error { return f.carry(ctx, t, d.Properties[propertyFlow]) }})
 	return err
 }
 

@@ -73,8 +73,9 @@ type input struct {
 	feeds   []FeedBatch
 	shared  map[string]tables.Relation // the new rows by progress name: a table streamed twice is read at one version
 	rows    int64
-	waiting string // what is waited for when a source has no columns yet
-	rebuilt bool   // a source was rebuilt from the start in this moment
+	gone    *retraction // rows that are to be taken out first, alone; nil for none
+	waiting string      // what is waited for when a source has no columns yet
+	rebuilt bool        // a source was rebuilt from the start in this moment
 }
 
 // read gathers the new rows of every stream of the SELECT.
@@ -152,6 +153,14 @@ func (f *flow) readTable(ctx context.Context, in *input, s ddl.Source, now *tabl
 		in.rebuilt = true
 		return nil
 	}
+	if changes.Rewritten && changes.RewriteOperation == unloadOperation {
+		if changes, err = source.ChangesUpTo(ctx, from, changes.RewriteVersion-1, maxBatchRows); err != nil {
+			return err
+		}
+		if changes.RowCount == 0 && in.gone == nil {
+			in.gone = &retraction{source: source, app: app, version: changes.To + 1}
+		}
+	}
 	if changes.Rewritten {
 		return fmt.Errorf("%w: version %d of %s removed or changed rows, a stream only sees new ones; REFRESH STREAMING TABLE %s FULL starts over with what is there",
 			ErrUnsupported, changes.RewriteVersion, source.Name(), f.ref.table)
@@ -209,7 +218,29 @@ func (f *flow) feed(ctx context.Context, s ddl.Source, t *tables.Table, now *tab
 
 // stateDir is where the feed of a source keeps its ledger.
 func (f *flow) stateDir(t *tables.Table, now *tables.Snapshot, s ddl.Source) string {
-	return t.StateDir(generation(now) + "-" + strings.ReplaceAll(s.Placeholder, ":", "-"))
+	return stateDirOf(t, generation(now), s)
+}
+
+func stateDirOf(t *tables.Table, generation string, s ddl.Source) string {
+	return t.StateDir(generation + "-" + strings.ReplaceAll(s.Placeholder, ":", "-"))
+}
+
+// carry has the feeds of a generation that is to begin leave out the files that were unloaded.
+func (f *flow) carry(ctx context.Context, t *tables.Table, to string) error {
+	if f.g.cfg.Carry == nil {
+		return nil
+	}
+	now := t.Snapshot()
+	for _, s := range f.create.Sources {
+		if s.Files == nil {
+			continue
+		}
+		committed, _ := now.Txn(progressOf(now, s.Placeholder))
+		if err := f.g.cfg.Carry(ctx, f.stateDir(t, now, s), stateDirOf(t, to, s), committed); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (f *flow) closeFeeds() error {

@@ -3,6 +3,7 @@ package tables
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"smelt/tables/delta"
 )
@@ -12,7 +13,9 @@ type Changes struct {
 	From, To       int64 // commits after From, up to and including To; equal when nothing is new
 	RowCount       int64
 	Rewritten      bool  // a commit in the range removed or changed rows: it is no stream
-	RewriteVersion int64 // that commit
+	RewriteVersion int64 // the first such commit
+
+	RewriteOperation string // what that commit says it is; "" where the log was cleaned up
 
 	table  *Table
 	id     string
@@ -30,6 +33,11 @@ var (
 // starts over. Commits without rows are passed over for free. Where the log was cleaned up behind from, the changes are
 // said to be rewritten.
 func (t *Table) Changes(ctx context.Context, from, maxRows int64) (*Changes, error) {
+	return t.ChangesUpTo(ctx, from, math.MaxInt64, maxRows)
+}
+
+// ChangesUpTo is Changes that reads no commit behind a version.
+func (t *Table) ChangesUpTo(ctx context.Context, from, to, maxRows int64) (*Changes, error) {
 	born := t.Snapshot().state.Born
 	if _, err := t.reach(ctx, max(from+1, born)); err != nil {
 		return nil, fmt.Errorf("read changes of %s.%s: %w", t.db, t.name, err)
@@ -52,12 +60,12 @@ func (t *Table) Changes(ctx context.Context, from, maxRows int64) (*Changes, err
 		first = t.first
 	}
 	for _, e := range t.commits[min(first-t.first, int64(len(t.commits))):] {
-		if maxRows > 0 && c.RowCount > 0 && c.RowCount+e.rows > maxRows {
+		if e.info.Version > to || maxRows > 0 && c.RowCount > 0 && c.RowCount+e.rows > maxRows {
 			break
 		}
 		// The commit that gave the table its id removes the rows of the time before, which this stream never saw.
 		if e.rewrote && e.info.Version != born && !c.Rewritten {
-			c.Rewritten, c.RewriteVersion = true, e.info.Version
+			c.Rewritten, c.RewriteVersion, c.RewriteOperation = true, e.info.Version, e.info.Operation
 		}
 		c.files = append(c.files, e.files...)
 		c.RowCount += e.rows

@@ -15,10 +15,15 @@ var ErrChanged = errors.New("rows were changed meanwhile")
 
 // Edit takes the rows of old out of the table, each as often as it stands there, and puts those of updated in their
 // stead, row by row; updated nil removes them. Rows that are equal in every column are the same to it, whichever of
-// them is meant. Data files without such a row stay; the others are written anew. Both batches have the table's schema.
+// them is meant. Data files without such a row stay; the others are written anew. updated has the table's schema; columns
+// that old lacks are null in it.
 func (t *Table) Edit(ctx context.Context, old, updated *Batch, c Commit) (version int64, err error) {
 	return t.change(ctx, func(now *Snapshot) (change, error) {
 		if err := now.checkWrite(updated != nil, true); err != nil {
+			return change{}, err
+		}
+		old, err := fit(old, now.Schema())
+		if err != nil {
 			return change{}, err
 		}
 		e := &edit{old: old, updated: updated, left: map[string][]int{}}

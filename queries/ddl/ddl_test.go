@@ -100,6 +100,10 @@ func show(s Statement) string {
 	case *Show:
 		fmt.Fprintf(&out, "show %s like %q\n", s.Kind, s.Like)
 	case *OnTable:
+		if s.File != "" {
+			fmt.Fprintf(&out, "%s %q of %s\n", s.Verb, s.File, qualified(s.Database, s.Name))
+			break
+		}
 		fmt.Fprintf(&out, "%+v\n", *s)
 	case *ShowCreate:
 		fmt.Fprintf(&out, "show create %s %s\n", s.Kind, qualified(s.Database, s.Name))

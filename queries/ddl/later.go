@@ -35,8 +35,6 @@ var laterStatements = []later{
 	{"EVALUATE MODEL", "EVALUATE MODEL", ""},
 	{"ROLLBACK MODEL", "ROLLBACK MODEL", ""},
 	{"REPLAY QUARANTINE", "REPLAY QUARANTINE", ""},
-	{"UNLOAD FILE", "UNLOAD FILE", ""},
-	{"RELOAD FILE", "RELOAD FILE", ""},
 	{"CHECK PIPELINE", "CHECK PIPELINE", ""},
 	{"EXPLAIN REFRESH", "EXPLAIN REFRESH", "SELECT strategy, reason FROM smelt.streams"},
 	{"EXPLAIN ROW", "EXPLAIN ROW", ""},

@@ -7,9 +7,9 @@ import (
 )
 
 // OnTable is a statement on the files and versions of one table: DESCRIBE HISTORY, DESCRIBE DETAIL, RESTORE, OPTIMIZE,
-// VACUUM, or CREATE TABLE ... USING DELTA LOCATION.
+// VACUUM, CREATE TABLE ... USING DELTA LOCATION, or RETRY FILE, UNLOAD FILE and RELOAD FILE.
 type OnTable struct {
-	Verb           string // one of the above, without TABLE: "CREATE" for the last
+	Verb           string // one of the above, without TABLE: "CREATE" for USING DELTA LOCATION
 	Database, Name string
 	Limit          int64   // of DESCRIBE HISTORY; 0 for none
 	Version        int64   // of RESTORE; -1 when it says a time
@@ -18,6 +18,7 @@ type OnTable struct {
 	DryRun         bool    // of VACUUM
 	IfNotExists    bool    // of CREATE
 	Location       string  // of CREATE
+	File           string  // of ... FILE, as written: as smelt.files shows it, or relative to the directory
 }
 
 func (*OnTable) ours() {}

@@ -20,8 +20,8 @@ const headWords = 7
 // that does not lex included. An error is a *SyntaxError.
 func Parse(sql string) (Statement, error) {
 	words := head(sql)
-	onTable := isOnTable(sql, words)
-	if !onTable && !ours(words) {
+	onTable, onFile := isOnTable(sql, words), isOnFile(sql, words)
+	if !onTable && !onFile && !ours(words) {
 		return nil, nil
 	}
 	all, err := tokens(sql)
@@ -29,6 +29,9 @@ func Parse(sql string) (Statement, error) {
 		return nil, err
 	}
 	p := &parser{text: sql, all: trimSemicolons(all)}
+	if onFile {
+		return p.onFile()
+	}
 	if err := p.refuseLater(); err != nil {
 		return nil, err
 	}
