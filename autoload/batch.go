@@ -44,7 +44,9 @@ func (l *Loader) newBatch(results []decoded, now time.Time) *Batch {
 		}
 		f.Rows = r.fileRows.rows
 		b.rows += f.Rows
-		b.rescued += r.fileRows.rescued
+		if !r.streamed {
+			b.rescued += r.fileRows.rescued
+		}
 		b.bytes += r.size
 		b.files = append(b.files, f)
 	}
@@ -102,7 +104,7 @@ func (l *Loader) assemble(results []decoded, now time.Time) tables.Relation {
 
 // widen gives rows of one file the columns that others had meanwhile added, which are null here, and those of the
 // directory; first is the index of the first row in the file.
-func (c columns) widen(full tables.Schema, r decoded, rows *tables.Batch, first int64, now time.Time) *tables.Batch {
+func (c *columns) widen(full tables.Schema, r decoded, rows *tables.Batch, first int64, now time.Time) *tables.Batch {
 	wide := &tables.Batch{Schema: full, Columns: make([]tables.Column, len(full)), Len: rows.Len}
 	had, data := len(rows.Columns)-1, len(c.schema)
 	copy(wide.Columns, rows.Columns[:had])
@@ -131,9 +133,15 @@ func (b *Batch) Metrics() map[string]string {
 			failed++
 		}
 	}
+	rescued := b.rescued
+	if r, ok := b.Relation.(*relation); ok {
+		for _, s := range r.files {
+			rescued += s.spoiled.Load()
+		}
+	}
 	return map[string]string{
 		"files": strconv.Itoa(len(b.files)), "filesFailed": strconv.Itoa(failed),
-		"bytes": strconv.FormatInt(b.bytes, 10), "rescued": strconv.FormatInt(b.rescued, 10),
+		"bytes": strconv.FormatInt(b.bytes, 10), "rescued": strconv.FormatInt(rescued, 10),
 	}
 }
 

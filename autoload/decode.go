@@ -155,6 +155,8 @@ type decoder struct {
 	unknown map[string]inferred
 	order   []string // unknown names in order of appearance
 	rescued int64
+	checked int64      // rows that were only checked
+	check   bool       // rows are checked and counted, not kept
 	lineOf  func() int // of the row at hand
 }
 
@@ -186,6 +188,7 @@ func (d *decoder) decode(path string, p *piece, cut bool) (fileRows, error) {
 	if p.err != nil {
 		return fileRows{}, p.err
 	}
+	d.check = p.shape.check != nil && p.shape.check.Load()
 	d.start(path, len(p.data)/bytesPerRow)
 	d.data, d.line = p.data, p.line
 	var err error
@@ -197,7 +200,9 @@ func (d *decoder) decode(path string, p *piece, cut bool) (fileRows, error) {
 	case p.shape.format == formatText:
 		err = d.lines(p)
 	default:
-		d.text = string(p.data)
+		if !d.check {
+			d.text = string(p.data)
+		}
 		d.lineOf = func() int { return d.line + 1 + bytes.Count(d.data[:d.json.InputOffset()], []byte("\n")) }
 		err = d.walk(d.row)
 	}
@@ -211,13 +216,16 @@ func (d *decoder) decode(path string, p *piece, cut bool) (fileRows, error) {
 
 // start begins with the rows of a piece, about so many.
 func (d *decoder) start(path string, rows int) {
-	d.path, d.whole, d.order, d.unknown, d.rescued = path, nil, nil, nil, 0
+	d.path, d.whole, d.order, d.unknown, d.rescued, d.checked = path, nil, nil, nil, 0, 0
+	if d.check {
+		rows = 0
+	}
 	d.batch = tables.NewBatch(d.schema, min(max(rows, 4), chunkRows))
 }
 
 // finish returns the rows since start.
 func (d *decoder) finish() fileRows {
-	out := fileRows{batches: append(d.whole, d.batch), rows: int64(len(d.whole)*chunkRows + d.batch.Len), rescued: d.rescued}
+	out := fileRows{batches: append(d.whole, d.batch), rows: d.checked + int64(len(d.whole)*chunkRows+d.batch.Len), rescued: d.rescued}
 	for _, name := range d.order {
 		out.unknown = append(out.unknown, namedType{name: name, typ: d.unknown[name]})
 	}
@@ -258,6 +266,12 @@ func (d *decoder) row() error {
 		if err != nil {
 			return d.syntaxError(err)
 		}
+		if d.check {
+			if next = at + 1; at < 0 {
+				d.strays = append(d.strays, stray{name, value{kind: raw.Kind(), raw: string(raw)}})
+			}
+			continue
+		}
 		end := int(d.json.InputOffset())
 		v := value{kind: raw.Kind(), raw: d.text[end-len(raw) : end]}
 		if at >= 0 {
@@ -290,6 +304,10 @@ func (d *decoder) appendRow() error {
 		default:
 			rescued = append(rescued, s)
 		}
+	}
+	if d.check {
+		d.checked++
+		return nil
 	}
 	for i, f := range d.columns.schema {
 		if !d.values[i].appendTo(&d.batch.Columns[i], f.Type, &d.scratch) {

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"unicode/utf8"
 )
 
@@ -121,6 +122,8 @@ type shape struct {
 	names   []string // of the fields of CSV, in order
 	byLines bool     // of JSON: each line is a value of its own
 	decided bool     // byLines is known
+
+	check *atomic.Bool // set while rows are only checked; nil where they never are
 }
 
 // shapeOf tells the shape of a file from the options and its name.

@@ -103,7 +103,7 @@ func joinKinds(a, b tables.Kind) tables.Kind {
 
 // fillPartitions puts the values that the path of a file says into its rows: the path counts, whatever the file says. A
 // value that its column cannot hold is rescued. The rescued column is the one behind the data columns.
-func (c columns) fillPartitions(rows *tables.Batch, path string) {
+func (c *columns) fillPartitions(rows *tables.Batch, path string) {
 	if len(c.partitions) == 0 {
 		return
 	}

@@ -158,11 +158,14 @@ func (r *reader) file(ctx context.Context, d *decoder, c candidate) (fileRows, e
 	s := shapeOf(r.options, c.path)
 	for {
 		rows := fileRows{shape: s, streamed: s.codec == "" && c.size > r.keep}
+		s.check = new(atomic.Bool)
+		s.check.Store(rows.streamed)
 		err := r.scan(ctx, d, c, s, func(part fileRows) error {
 			rows.add(part)
 			if r.kept.Add(part.bytes); r.kept.Load() > r.keep || len(rows.unknown) > 0 || rows.streamed {
 				r.kept.Add(-rows.bytes)
 				rows.bytes, rows.batches, rows.streamed = 0, nil, true
+				s.check.Store(true)
 			}
 			return nil
 		})

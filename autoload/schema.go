@@ -51,7 +51,7 @@ func newColumns(schema tables.Schema, fileNames []string, o Options) columns {
 
 // find returns the place of a column by its name in quotes, -1 for none and for a name with escapes. Rows have their
 // fields in the same order mostly, so that next is mostly right.
-func (c columns) find(quoted []byte, next int) int {
+func (c *columns) find(quoted []byte, next int) int {
 	name := quoted[1 : len(quoted)-1]
 	if bytes.IndexByte(name, '\\') >= 0 {
 		return -1
@@ -63,7 +63,7 @@ func (c columns) find(quoted []byte, next int) int {
 }
 
 // position returns the place of a column by its name in the files, -1 for none.
-func (c columns) position(name string) int {
+func (c *columns) position(name string) int {
 	if at, ok := c.index[name]; ok {
 		return at
 	}
@@ -72,7 +72,7 @@ func (c columns) position(name string) int {
 
 // place returns where a field goes whose exact name is no column: the column whose name differs in case only, if there
 // is one; else isNew says whether it becomes a column of its own.
-func (c columns) place(name string) (at int, isNew bool) {
+func (c *columns) place(name string) (at int, isNew bool) {
 	at, taken := c.folded[strings.ToLower(clean(name))]
 	switch {
 	case taken && at == reserved:
@@ -84,7 +84,7 @@ func (c columns) place(name string) (at int, isNew bool) {
 }
 
 // with returns the columns and one more at the end. Two names that become the same one when cleaned get a number.
-func (c columns) with(fileName string, typ inferred, o Options) columns {
+func (c *columns) with(fileName string, typ inferred, o Options) columns {
 	name := clean(fileName)
 	for n := 2; ; n++ {
 		if _, taken := c.folded[strings.ToLower(name)]; !taken {
@@ -110,11 +110,11 @@ func clean(name string) string {
 }
 
 // withRescued is the schema of a decoded file.
-func (c columns) withRescued() tables.Schema {
+func (c *columns) withRescued() tables.Schema {
 	return append(slices.Clone(c.schema), tables.Field{Name: c.rescued, Type: tables.Type{Kind: tables.JSON}, Comment: "values that fit no column, with their file"})
 }
 
 // full is the schema of the directory: what SELECT * yields, and the hidden columns.
-func (c columns) full() tables.Schema {
+func (c *columns) full() tables.Schema {
 	return append(c.withRescued(), hiddenSchema...)
 }

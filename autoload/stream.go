@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"smelt/tables"
@@ -22,7 +23,8 @@ type stream struct {
 	dir     string
 	options Options
 	columns columns
-	now     time.Time // of the batch
+	now     time.Time    // of the batch
+	spoiled atomic.Int64 // rows with something rescued, as the last whole scan has found
 }
 
 // relation is the rows of a batch: those in memory, and those of streams. Its schema is that of the directory.
@@ -94,9 +96,11 @@ func (s *stream) read(ctx context.Context, out chan<- *tables.Batch) error {
 	}
 	defer root.Close()
 	r := reader{root: root, options: s.options, columns: s.columns}
-	full, rows := s.columns.full(), int64(0)
+	full, rows, rescued := s.columns.full(), int64(0), int64(0)
 	shape := *s.shape
+	shape.check = nil
 	err = r.scan(ctx, newDecoder(s.columns), s.candidate, &shape, func(part fileRows) error {
+		rescued += part.rescued
 		for _, b := range part.batches {
 			if b.Len == 0 {
 				continue
@@ -111,6 +115,7 @@ func (s *stream) read(ctx context.Context, out chan<- *tables.Batch) error {
 		}
 		return nil
 	})
+	s.spoiled.Store(rescued)
 	if err == nil && rows != s.rows {
 		err = fmt.Errorf("%d rows now, %d before", rows, s.rows)
 	}

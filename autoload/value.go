@@ -122,9 +122,14 @@ func exact(text string, f float64) bool {
 }
 
 func appendInt(c *tables.Column, k tables.Kind, text string) bool {
-	bits := map[tables.Kind]int{tables.Byte: 8, tables.Short: 16, tables.Integer: 32}[k]
-	if bits == 0 {
-		bits = 64
+	bits := 64
+	switch k {
+	case tables.Byte:
+		bits = 8
+	case tables.Short:
+		bits = 16
+	case tables.Integer:
+		bits = 32
 	}
 	n, err := strconv.ParseInt(text, 10, bits)
 	if err != nil {
