@@ -2,7 +2,6 @@ package autoload
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -408,64 +407,4 @@ func TestNoPowerCutLosesACommittedEntry(t *testing.T) {
 		}
 		require.Equal(t, skip, violations > 0, "without syncs something must be lost, with them nothing")
 	}
-}
-
-func TestRealMalformedTexts(t *testing.T) {
-	dir := filepath.Join("..", "..", "shared", "data", "malformed")
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Skip("skipped: real data is not beside the project (../shared/data)")
-	}
-	checked := 0
-	for _, e := range entries {
-		if filepath.Ext(e.Name()) != ".json" {
-			continue
-		}
-		data, err := os.ReadFile(filepath.Join(dir, e.Name()))
-		require.NoError(t, err)
-		_, err = decodeText(newDecoder(newColumns(nil, nil, options(t, nil))), e.Name(), data)
-		checked++
-		switch e.Name()[0] {
-		case 'n':
-			// A file is a sequence of objects, so what is wrong between two values is wrong here too; an empty one is not.
-			if emptyForUs[e.Name()] {
-				require.NoError(t, err, e.Name())
-				continue
-			}
-			require.Error(t, err, e.Name())
-		case 'y':
-			if err != nil {
-				require.Contains(t, err.Error(), "want a JSON object", "%s: valid JSON is refused for its shape only", e.Name())
-			}
-		}
-		if err != nil {
-			require.True(t, errors.Is(err, errContent), e.Name())
-			require.Regexp(t, `^line \d+: `, err.Error(), e.Name())
-		}
-	}
-	require.Equal(t, 318, checked)
-}
-
-// emptyForUs are texts that are no JSON value, and files that hold rows, or none, all the same.
-var emptyForUs = map[string]bool{
-	"n_structure_no_data.json":          true, // an empty file has no rows
-	"n_structure_UTF8_BOM_no_data.json": true,
-	"n_single_space.json":               true,
-}
-
-func FuzzDecodeNeverPanics(f *testing.F) {
-	for _, s := range []string{`{"a": 1}`, "[{}]", "{\"a\": \"\\ud800\"}", "[[[[", `{"a": 1e999}`, "\ufeff{}"} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		c := newColumns(tables.Schema{{Name: "a", Type: tables.Type{Kind: tables.Long}}}, []string{"a"}, Options{Rescued: "_rescued_data"})
-		out, err := decodeText(newDecoder(c), "f", data)
-		if err == nil {
-			for _, b := range out.batches {
-				for i := range b.Columns {
-					require.LessOrEqual(t, len(b.Columns[i].Valid), b.Len)
-				}
-			}
-		}
-	})
 }

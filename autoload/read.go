@@ -255,8 +255,17 @@ func (r *reader) content(ctx context.Context, d *decoder, f *os.File, c candidat
 			first.data = first.data[:at] // it was cut inside a character
 		}
 	}
-	if err := s.begin(&first); err != nil {
-		return err
+	for err := s.begin(&first); ; err = s.begin(&first) {
+		if err != nil {
+			return err
+		}
+		if s.format != formatCSV || len(s.names) > 0 || first.last || cut {
+			break
+		}
+		first.release() // empty lines and comments only
+		if first, err = split.next(); err != nil {
+			return err
+		}
 	}
 	if first.last || cut {
 		rows, err := decodePiece(d, c.path, &first, cut)
