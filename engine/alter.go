@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/dolthub/go-mysql-server/sql"
 
@@ -12,8 +14,8 @@ var _ sql.AlterableTable = (*storeTable)(nil)
 
 // AddColumn implements sql.AlterableTable. Rows that are there have NULL in it.
 func (t *storeTable) AddColumn(ctx *sql.Context, column *sql.Column, order *sql.ColumnOrder) error {
-	if !column.Nullable && t.table.Snapshot().Rows() > 0 {
-		return notYet("ALTER TABLE ADD COLUMN ... NOT NULL to a table with rows")
+	if !column.Nullable {
+		return notYet("ALTER TABLE ADD COLUMN ... NOT NULL")
 	}
 	if column.Default != nil {
 		return notYet("ALTER TABLE ADD COLUMN ... DEFAULT")
@@ -56,6 +58,13 @@ func (t *storeTable) ModifyColumn(ctx *sql.Context, name string, column *sql.Col
 	}
 	return t.redefine(ctx, "CHANGE COLUMN", func(def *tables.Definition) error {
 		def.Schema[def.Schema.Index(name)] = modified[0]
+		// The new definition is the whole of it: a column that does not say NOT NULL may be NULL, and has no default.
+		def.Properties = maps.Clone(def.Properties)
+		delete(def.Properties, propertyDefault+name)
+		strict := slices.DeleteFunc(strings.Split(def.Properties[propertyNotNull], ","), func(c string) bool { return strings.EqualFold(c, name) || c == "" })
+		if delete(def.Properties, propertyNotNull); len(strict) > 0 {
+			def.Properties[propertyNotNull] = strings.Join(strict, ",")
+		}
 		return nil
 	})
 }

@@ -102,3 +102,48 @@ func TestCheckNamesTheFirstDifference(t *testing.T) {
 		})
 	}
 }
+
+// run opens the directory, runs statements and then everything that they set off, and closes it.
+func run(t *testing.T, cfg Config, statements ...string) error {
+	t.Helper()
+	ctx := context.Background()
+	cfg.Pipelines = nil
+	e, err := Open(ctx, cfg)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, e.Close(ctx)) }()
+	for _, s := range statements {
+		if err := e.sql.exec(ctx, "live", s); err != nil {
+			return err
+		}
+	}
+	return e.Run(ctx, nil)
+}
+
+func TestStreamsGoOnOverJoinedAndVacuumedSources(t *testing.T) {
+	cfg := checkedDir(t)
+	for i := range 5 { // files for bronze to join
+		require.NoError(t, os.WriteFile(filepath.Join(cfg.AllowPaths[0], fmt.Sprintf("more%d.json", i)), fmt.Appendf(nil, `{"n": %d, "k": "c"}`, i), 0o644))
+		require.NoError(t, run(t, cfg))
+	}
+	require.NoError(t, run(t, cfg, "OPTIMIZE bronze", "VACUUM bronze RETAIN 0 HOURS", "REFRESH STREAMING TABLE silver FULL",
+		"CREATE STREAMING TABLE later AS SELECT k FROM STREAM(bronze)"))
+	out, err := check(t, cfg)
+	require.NoError(t, err, out)
+	require.Contains(t, out, "live.silver: 12 rows")
+	require.Contains(t, out, "live.later: 15 rows")
+}
+
+func TestPartitionsOfAFlowsTable(t *testing.T) {
+	cfg := checkedDir(t)
+	require.NoError(t, os.MkdirAll(filepath.Join(cfg.AllowPaths[0], "empty"), 0o755))
+	require.NoError(t, run(t, cfg, "CREATE STREAMING TABLE parted PARTITIONED BY (k) AS SELECT * FROM STREAM read_files('"+cfg.AllowPaths[0]+"/empty', format => 'json')"),
+		"the columns are not known yet")
+	require.NoError(t, os.WriteFile(filepath.Join(cfg.AllowPaths[0], "empty", "1.json"), []byte(`{"k": "a", "n": 1} {"k": "b", "n": 2}`), 0o644))
+	require.NoError(t, run(t, cfg))
+	parts, err := filepath.Glob(filepath.Join(cfg.DataDir, "live", "parted", "k=*"))
+	require.NoError(t, err)
+	require.Len(t, parts, 2)
+	require.ErrorContains(t, run(t, cfg, "CREATE OR REFRESH STREAMING TABLE silver PARTITIONED BY (k) AS SELECT n, k FROM STREAM(bronze)"), "PARTITIONED BY cannot change")
+	out, err := check(t, cfg)
+	require.NoError(t, err, out)
+}

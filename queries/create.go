@@ -66,6 +66,9 @@ func (g *Graph) unchanged(f *flow) (bool, error) {
 	if f.create.IfNotExists {
 		return true, nil
 	}
+	if !slices.Equal(old.create.Partitions, f.create.Partitions) {
+		return false, fmt.Errorf("table %s: %w: its PARTITIONED BY cannot change; drop the table first", f.ref, ErrUnsupported)
+	}
 	// Another base moves the directory of its relative paths: redefined, its rows kept.
 	return old.broken == nil && ddl.Normal(old.create.Text) == ddl.Normal(f.create.Text) && strings.EqualFold(old.database, f.database) && old.base == f.base, nil
 }

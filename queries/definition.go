@@ -44,6 +44,7 @@ func (f *flow) definition(schema tables.Schema, generation string, ids map[strin
 	d := tables.Definition{Schema: f.commented(schema), Comment: f.create.Comment, Properties: map[string]string{}, Partitions: f.create.Partitions}
 	if f.create.Kind == ddl.MaterializedView {
 		d.Properties[propertyFileRetention] = viewFileRetention
+		d.Properties[tables.PropertyAutoVacuum] = "true"
 	}
 	for k, v := range f.create.Properties {
 		d.Properties[k] = v

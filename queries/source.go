@@ -138,8 +138,8 @@ func (f *flow) readTable(ctx context.Context, in *input, s ddl.Source, now *tabl
 		if err != nil {
 			return err
 		}
-		if history.Rewritten && history.ID() == snapshot.ID() {
-			// Nothing was read of what was removed or changed so far: the rows that are there now are the beginning.
+		if (history.Rewritten || history.Replaced) && history.ID() == snapshot.ID() {
+			// Nothing was read of what was removed, changed or joined so far: the rows that are there now are the beginning.
 			in.add(s, app, snapshot, snapshot.Version(), snapshot.Rows())
 			return nil
 		}

@@ -94,6 +94,7 @@ func (f *flow) redefined(now *tables.Snapshot, result tables.Schema) (*tables.De
 		return nil, err
 	}
 	d := now.Definition()
+	d.Partitions = f.create.Partitions // of a table that has no columns yet
 	schema := now.Schema()
 	if f.create.Kind == ddl.MaterializedView {
 		if result = f.commented(result); slices.Equal(result, schema) {

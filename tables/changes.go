@@ -17,6 +17,8 @@ type Changes struct {
 
 	RewriteOperation string // what that commit says it is; "" where the log was cleaned up
 
+	Replaced bool // files of the range were joined into others since, and may go: the newest version has their rows
+
 	table  *Table
 	id     string
 	schema Schema
@@ -42,16 +44,24 @@ func (t *Table) ChangesUpTo(ctx context.Context, from, to, maxRows int64) (*Chan
 	if _, err := t.reach(ctx, max(from+1, born)); err != nil {
 		return nil, fmt.Errorf("read changes of %s.%s: %w", t.db, t.name, err)
 	}
+	c, now, err := t.changes(from, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	return c, c.checkFiles(now.live())
+}
+
+func (t *Table) changes(from, maxRows int64) (*Changes, *Snapshot, error) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	if t.dropped {
-		return nil, fmt.Errorf("table %s.%s: %w", t.db, t.name, ErrNotFound)
+		return nil, nil, fmt.Errorf("table %s.%s: %w", t.db, t.name, ErrNotFound)
 	}
 	newest := t.current.Version()
 	if from > newest {
-		return nil, fmt.Errorf("read changes of %s.%s after version %d: the newest is %d", t.db, t.name, from, newest)
+		return nil, nil, fmt.Errorf("read changes of %s.%s after version %d: the newest is %d", t.db, t.name, from, newest)
 	}
-	born = t.current.state.Born
+	born := t.current.state.Born
 	c := &Changes{From: from, To: from, table: t, id: t.current.ID(), schema: t.current.Schema()}
 	first := max(from+1, born)
 	if first < t.first {
@@ -71,7 +81,21 @@ func (t *Table) ChangesUpTo(ctx context.Context, from, to, maxRows int64) (*Chan
 		c.RowCount += e.rows
 		c.To = e.info.Version
 	}
-	return c, nil
+	return c, t.current, nil
+}
+
+// checkFiles looks for the files that no longer belong to the table: VACUUM may have removed them.
+func (c *Changes) checkFiles(live map[string]bool) error {
+	for _, f := range c.files {
+		if live[f.Path] {
+			continue
+		}
+		c.Replaced = true
+		if _, err := c.table.store.fs.Stat(c.table.pathOf(f)); err != nil && c.From >= 0 && !c.Rewritten {
+			return fmt.Errorf("read changes of %s.%s after version %d: data file %s was vacuumed before it was read: %w", c.table.db, c.table.name, c.From, f.Path, err)
+		}
+	}
+	return nil
 }
 
 // ID returns the id of the table that the changes belong to.

@@ -53,7 +53,7 @@ type change struct {
 // as it was, or the commit stands whole: Snapshot tells. Rows is not closed.
 func (t *Table) Commit(ctx context.Context, c Commit) (version int64, err error) {
 	return t.change(ctx, func(now *Snapshot) (change, error) {
-		metadata, schema, err := t.definition(c, now)
+		metadata, def, err := t.definition(c, now)
 		if err != nil {
 			return change{}, err
 		}
@@ -61,7 +61,7 @@ func (t *Table) Commit(ctx context.Context, c Commit) (version int64, err error)
 		if c.Overwrite {
 			ch.removes = now.state.Files
 		}
-		ch.adds, err = t.writeRows(ctx, c.Rows, schema, now)
+		ch.adds, err = t.writeRows(ctx, c.Rows, def)
 		return ch, err
 	})
 }
@@ -78,10 +78,8 @@ func (t *Table) change(ctx context.Context, prepare func(now *Snapshot) (change,
 		return 0, fmt.Errorf("commit to %s.%s: %w", t.db, t.name, err)
 	}
 	defer t.store.writers.Done()
-	if t.external {
-		if err := t.refresh(); err != nil {
-			return 0, fmt.Errorf("commit to %s.%s: %w", t.db, t.name, err)
-		}
+	if err := t.catchUp(); err != nil {
+		return 0, fmt.Errorf("commit to %s.%s: %w", t.db, t.name, err)
 	}
 	c, err := prepare(t.Snapshot())
 	if err == nil && c.Prepare != nil {
@@ -109,34 +107,54 @@ func (t *Table) change(ctx context.Context, prepare func(now *Snapshot) (change,
 	return version, nil
 }
 
+// catchUp reads what others have committed to an attached table, or what a commit left whose outcome could not be read.
+// In the second case the caller has planned by a table that may be another one now: then it must plan again.
+func (t *Table) catchUp() error {
+	if !t.external && !t.stale {
+		return nil
+	}
+	before := t.Snapshot().Version()
+	if err := t.refresh(); err != nil {
+		return err
+	}
+	stale := t.stale
+	if t.stale = false; stale && t.Snapshot().Version() != before {
+		return fmt.Errorf("an earlier commit stands whose outcome was not known: %w", delta.ErrConflict)
+	}
+	return nil
+}
+
 // errNothing ends a change that has nothing to do.
 var errNothing = errors.New("nothing to do")
 
-// definition returns the metadata action of the commit, nil when it does not change, and the schema of its rows.
-func (t *Table) definition(c Commit, now *Snapshot) (*delta.Metadata, Schema, error) {
+// definition returns the metadata action of the commit, nil when it does not change, and the definition for its rows.
+func (t *Table) definition(c Commit, now *Snapshot) (*delta.Metadata, Definition, error) {
 	if err := now.checkWrite(c.Rows != nil, c.Overwrite); err != nil {
-		return nil, nil, err
+		return nil, Definition{}, err
 	}
 	if c.Define == nil {
-		return nil, now.Schema(), nil
+		return nil, now.def, nil
 	}
 	if !c.Overwrite && now.Files() > 0 {
 		if err := checkEvolution(now.Schema(), c.Define.Schema); err != nil {
-			return nil, nil, err
+			return nil, Definition{}, err
 		}
 	}
 	metadata, err := t.redefined(*c.Define, now, c.NewID)
-	return metadata, c.Define.Schema, err
+	if err != nil {
+		return nil, Definition{}, err
+	}
+	return metadata, Definition{Schema: c.Define.Schema, Properties: metadata.Configuration, Partitions: metadata.PartitionColumns}, nil
 }
 
 // redefined returns the metadata of a new definition of the table. What files are parted by stays, unless the table
-// starts over.
+// starts over or had no columns before.
 func (t *Table) redefined(def Definition, now *Snapshot, newID bool) (*delta.Metadata, error) {
 	id, born := now.ID(), int64(0)
 	if newID {
 		id, born = uuid.NewString(), now.Version()+1
 	}
-	if !newID {
+	if !newID && len(now.Schema()) > 0 {
 		def.Partitions = now.def.Partitions
 	}
 	metadata, err := encodeDefinition(def, id, now.state.Metadata.CreatedTime, t.name)
@@ -161,7 +179,9 @@ func (t *Table) publish(c change) (int64, error) {
 		}
 		if errors.Is(err, delta.ErrUncertain) {
 			// What the log holds now is what readers shall see.
-			return 0, errors.Join(err, t.refresh())
+			refreshErr := t.refresh()
+			t.stale = refreshErr != nil
+			return 0, errors.Join(err, refreshErr)
 		}
 		if !errors.Is(err, delta.ErrConflict) {
 			return 0, err
@@ -169,7 +189,7 @@ func (t *Table) publish(c change) (int64, error) {
 		if err := t.refresh(); err != nil {
 			return 0, fmt.Errorf("read the commit of another writer: %w", err)
 		}
-		if now := t.Snapshot(); c.metadata != nil || c.Overwrite || outdated(c.Txns, base, now) || !live(c.removes, now) {
+		if now := t.Snapshot(); c.metadata != nil || c.Overwrite || outdated(c.Txns, base, now) || !now.has(c.removes) {
 			return 0, err
 		}
 	}
@@ -190,18 +210,6 @@ func outdated(txns map[string]int64, before, now *Snapshot) bool {
 		}
 	}
 	return false
-}
-
-// live reports whether all the files still belong to the table.
-func live(files []delta.File, now *Snapshot) bool {
-	if len(files) == 0 {
-		return true
-	}
-	there := make(map[string]bool, len(now.state.Files))
-	for _, f := range now.state.Files {
-		there[f.Path] = true
-	}
-	return !slices.ContainsFunc(files, func(f delta.File) bool { return !there[f.Path] })
 }
 
 func (t *Table) actions(c change) []delta.Action {
@@ -230,11 +238,11 @@ func (t *Table) actions(c change) []delta.Action {
 }
 
 // writeRows writes the rows to data files and makes them and their names durable.
-func (t *Table) writeRows(ctx context.Context, rows Reader, schema Schema, now *Snapshot) (adds []delta.Add, err error) {
+func (t *Table) writeRows(ctx context.Context, rows Reader, def Definition) (adds []delta.Add, err error) {
 	if rows == nil {
 		return nil, nil
 	}
-	w := &rowWriter{table: t, schema: schema, now: now, open: map[string]*dataFile{}, dirs: map[string]bool{}}
+	w := &rowWriter{table: t, def: def, open: map[string]*dataFile{}, dirs: map[string]bool{}}
 	defer func() { err = errors.Join(err, w.abandon()) }()
 	for {
 		b, err := rows.Next(ctx)
@@ -244,7 +252,7 @@ func (t *Table) writeRows(ctx context.Context, rows Reader, schema Schema, now *
 		if err != nil {
 			return w.adds, err
 		}
-		fitted, err := fit(b, schema)
+		fitted, err := fit(b, def.Schema)
 		if err != nil {
 			return w.adds, err
 		}

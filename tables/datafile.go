@@ -76,8 +76,8 @@ type dataFile struct {
 }
 
 // newDataFile begins a data file under a random name.
-func (t *Table) newDataFile(schema Schema, now *Snapshot, values map[string]string) (*dataFile, error) {
-	name := filepath.Join(partitionDir(now.def.Partitions, values), fmt.Sprintf("part-00000-%s-c000.zstd.parquet", uuid.NewString()))
+func (t *Table) newDataFile(schema Schema, def Definition, values map[string]string) (*dataFile, error) {
+	name := filepath.Join(partitionDir(def.Partitions, values), fmt.Sprintf("part-00000-%s-c000.zstd.parquet", uuid.NewString()))
 	if dir := filepath.Dir(name); dir != "." {
 		if err := t.store.fs.MkdirAll(filepath.Join(t.dir, dir)); err != nil {
 			return nil, fmt.Errorf("make partition directory: %w", err)
@@ -88,7 +88,7 @@ func (t *Table) newDataFile(schema Schema, now *Snapshot, values map[string]stri
 		return nil, fmt.Errorf("create data file: %w", err)
 	}
 	d := &dataFile{table: t, name: name, out: out, partition: values}
-	if d.writer, err = parquet.NewWriter(out, schema, now.Definition().Properties); err != nil {
+	if d.writer, err = parquet.NewWriter(out, schema, def.Properties); err != nil {
 		return nil, errors.Join(fmt.Errorf("write %s: %w", name, err), d.abandon())
 	}
 	return d, nil

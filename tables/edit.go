@@ -28,7 +28,7 @@ func (t *Table) Edit(ctx context.Context, old, updated *Batch, c Commit) (versio
 		}
 		e := &edit{old: old, updated: updated, left: map[string][]int{}}
 		for row := range old.Len {
-			key := string(rowKey(nil, old, row))
+			key := string(rowKey(nil, old, row, allDigits))
 			e.left[key] = append(e.left[key], row)
 		}
 		ch := change{Commit: c}
@@ -55,7 +55,7 @@ func (t *Table) Edit(ctx context.Context, old, updated *Batch, c Commit) (versio
 			return ch, err
 		}
 		defer rows.Close()
-		ch.adds, err = t.writeRows(ctx, &editReader{rows: rows, edit: e}, now.Schema(), now)
+		ch.adds, err = t.writeRows(ctx, &editReader{rows: rows, edit: e}, now.def)
 		ch.Metrics = fileMetrics(ch)
 		ch.Metrics["num"+map[bool]string{true: "Deleted", false: "Updated"}[updated == nil]+"Rows"] = strconv.Itoa(old.Len)
 		return ch, err
@@ -92,7 +92,7 @@ func (t *Table) find(ctx context.Context, now *Snapshot, f delta.File, e *edit) 
 			return false, err
 		}
 		for row := range b.Len {
-			key = rowKey(key[:0], b, row)
+			key = rowKey(key[:0], b, row, allDigits)
 			if list := e.left[string(key)]; len(list) > 0 {
 				if e.at == nil {
 					e.at = map[int64]int{}
@@ -111,8 +111,11 @@ func (t *Table) find(ctx context.Context, now *Snapshot, f delta.File, e *edit) 
 	return hit, nil
 }
 
-// rowKey appends what tells a row from others: each value with its length.
-func rowKey(key []byte, b *Batch, row int) []byte {
+// allDigits has rowKey tell floats apart by all of their digits.
+const allDigits = -1
+
+// rowKey appends what tells a row from others: each value with its length, floats with so many digits.
+func rowKey(key []byte, b *Batch, row, digits int) []byte {
 	for i := range b.Columns {
 		c := &b.Columns[i]
 		if c.Null(row) {
@@ -123,7 +126,11 @@ func rowKey(key []byte, b *Batch, row int) []byte {
 		case Boolean:
 			key = strconv.AppendBool(key, c.Bools[row])
 		case Float, Double:
-			key = strconv.AppendFloat(key, c.Floats[row], 'g', -1, 64)
+			v := c.Floats[row]
+			if v == 0 && digits != allDigits {
+				v = 0 // no sign
+			}
+			key = strconv.AppendFloat(key, v, 'g', digits, 64)
 		case String, Binary, JSON:
 			key = strconv.AppendInt(key, int64(len(c.Strings[row])), 10)
 			key = append(append(key, ':'), c.Strings[row]...)
@@ -217,7 +224,7 @@ func (t *Table) Redefine(ctx context.Context, def Definition, c Commit) (version
 		}
 		defer rows.Close()
 		ch.removes = now.state.Files
-		ch.adds, err = t.writeRows(ctx, rows, def.Schema, now)
+		ch.adds, err = t.writeRows(ctx, rows, Definition{Schema: def.Schema, Properties: def.Properties, Partitions: now.def.Partitions})
 		return ch, err
 	})
 }

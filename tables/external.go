@@ -147,7 +147,10 @@ func (t *Table) Refresh() error {
 	if !t.external {
 		return nil
 	}
-	t.commitMu.Lock()
+	// A commit of ours may take its time; what is at hand is no older than the last poll.
+	if !t.commitMu.TryLock() {
+		return nil
+	}
 	defer t.commitMu.Unlock()
 	if err := t.refresh(); err != nil {
 		return fmt.Errorf("read the log of %s.%s: %w", t.db, t.name, err)

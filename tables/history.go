@@ -11,7 +11,12 @@ import (
 
 	"smelt/tables/delta"
 	"smelt/tables/parquet"
+	"smelt/tables/vfs"
 )
+
+// maxCommits is how many commits of a table are kept at hand, at one or two kilobytes each; older ones are read from the
+// log when they are asked for.
+const maxCommits = 10_000
 
 // CommitInfo is the story of one commit, as DESCRIBE HISTORY shows it.
 type CommitInfo struct {
@@ -188,9 +193,18 @@ func (t *Table) apply(version int64, actions []delta.Action) (commitEntry, error
 // show makes the newest state the current one and wakes whoever waits for it.
 func (t *Table) show(done []commitEntry) error {
 	state := t.replay.State()
+	if t.external {
+		t.last = vfs.Info{}
+		if info, err := t.log.Stat(state.Version); err == nil {
+			t.last = info
+		}
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.commits = append(t.commits, done...)
+	if extra := len(t.commits) - maxCommits; extra > maxCommits/10 {
+		t.commits, t.first = slices.Clone(t.commits[extra:]), t.first+int64(extra)
+	}
 	var at time.Time
 	if n := len(t.commits); n > 0 {
 		at = t.commits[n-1].info.Time
@@ -212,6 +226,9 @@ func (t *Table) refresh() error {
 		return err
 	}
 	have, newest := t.Snapshot().Version(), listing.Newest()
+	if t.external && t.replaced(have, newest) {
+		return t.reload(listing)
+	}
 	if newest <= have {
 		return nil
 	}
@@ -224,6 +241,32 @@ func (t *Table) refresh() error {
 		return fmt.Errorf("%w: the commits behind version %d are gone", delta.ErrCorrupt, have)
 	}
 	return t.follow(news)
+}
+
+// replaced reports whether an attached table was removed and made anew: its newest commit is another one than it was.
+func (t *Table) replaced(have, newest int64) bool {
+	if newest < have {
+		return true
+	}
+	info, err := t.log.Stat(have)
+	return err == nil && (info.Size != t.last.Size || !info.Modified.Equal(t.last.Modified)) // a commit that was cleaned up tells nothing
+}
+
+// reload takes the log as that of another table.
+func (t *Table) reload(listing *delta.Listing) error {
+	fresh := newTable(t.store, t.db, t.name, t.dir)
+	fresh.external = true
+	if err := fresh.load(listing); err != nil {
+		return err
+	}
+	t.replay, t.checkpointed, t.last = fresh.replay, fresh.checkpointed, fresh.last
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	fresh.current.table = t
+	t.current, t.commits, t.first = fresh.current, fresh.commits, fresh.first
+	close(t.changed)
+	t.changed = make(chan struct{})
+	return nil
 }
 
 // reach reads the entries of older commits until version, or the oldest that the log still has. It returns the version

@@ -422,7 +422,7 @@ func readAll(t *testing.T, r Relation) *Batch {
 func sortedKeys(b *Batch) []string {
 	keys := make([]string, b.Len)
 	for row := range keys {
-		keys[row] = strings.ToValidUTF8(string(rowKey(nil, b, row)), "?")
+		keys[row] = strings.ToValidUTF8(string(rowKey(nil, b, row, allDigits)), "?")
 	}
 	slices.Sort(keys)
 	return keys

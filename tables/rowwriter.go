@@ -17,17 +17,16 @@ const maxOpenFiles = 32
 
 // rowWriter spreads the rows of one commit over data files: one after another, or one for each partition.
 type rowWriter struct {
-	table  *Table
-	schema Schema
-	now    *Snapshot
-	open   map[string]*dataFile // by partition; the key of a table without partitions is ""
-	adds   []delta.Add
-	dirs   map[string]bool // in which files were made
+	table *Table
+	def   Definition
+	open  map[string]*dataFile // by partition; the key of a table without partitions is ""
+	adds  []delta.Add
+	dirs  map[string]bool // in which files were made
 }
 
 // write takes a batch of the table's schema.
 func (w *rowWriter) write(b *Batch) error {
-	columns := w.now.def.Partitions
+	columns := w.def.Partitions
 	if len(columns) == 0 {
 		return w.append("", nil, b)
 	}
@@ -55,7 +54,7 @@ func (w *rowWriter) append(key string, values map[string]string, b *Batch) error
 		if values == nil {
 			values = map[string]string{}
 		}
-		if file, err = w.table.newDataFile(b.Schema, w.now, values); err != nil {
+		if file, err = w.table.newDataFile(b.Schema, w.def, values); err != nil {
 			return err
 		}
 		w.open[key], w.dirs[filepath.Dir(file.path())] = file, true
@@ -135,6 +134,9 @@ func partition(b *Batch, columns []string) (map[string]part, error) {
 	for row := range b.Len {
 		var key strings.Builder
 		for _, c := range at {
+			if !b.Columns[c].Null(row) && b.Schema[c].Type.Kind == String && b.Columns[c].Strings[row] == "" {
+				return nil, fmt.Errorf("part rows by column %q: Delta has no empty text as a partition, it would become NULL", b.Schema[c].Name)
+			}
 			text := partitionText(&b.Columns[c], b.Schema[c].Type, row)
 			fmt.Fprintf(&key, "%d:%s", len(text), text)
 		}

@@ -45,9 +45,14 @@ func scanWhere(ctx context.Context, t *Table, schema Schema, columns []string, f
 			return nil, fmt.Errorf("scan %s.%s: %w", t.db, t.name, err)
 		}
 	}
+	return newScan(ctx, t, chosen, files, where, len(where) > 0)
+}
+
+// newScan reads columns; indexes has the check sums of page indexes and Bloom filters compared, which only conditions read.
+func newScan(ctx context.Context, t *Table, chosen Schema, files []delta.File, where []parquet.Where, indexes bool) (Reader, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	cores := runtime.GOMAXPROCS(0)
-	r := &fileScan{ctx: ctx, cancel: cancel, table: t, schema: chosen, where: where,
+	r := &fileScan{ctx: ctx, cancel: cancel, table: t, schema: chosen, where: where, indexes: indexes,
 		parts: make(chan *rowGroup, cores-1), opened: make(chan *opening, cores*filesPerCore-1)}
 	r.running.Go(func() { r.openAll(files) })
 	r.running.Go(r.decodeAll)
@@ -57,11 +62,12 @@ func scanWhere(ctx context.Context, t *Table, schema Schema, columns []string, f
 // fileScan reads files ahead of its consumer: openAll opens them, decodeAll decodes their row groups, many at once, and
 // Next takes the batches in the order of files and row groups.
 type fileScan struct {
-	ctx    context.Context
-	cancel context.CancelFunc
-	table  *Table
-	schema Schema
-	where  []parquet.Where
+	ctx     context.Context
+	cancel  context.CancelFunc
+	table   *Table
+	schema  Schema
+	where   []parquet.Where
+	indexes bool // compare their check sums
 
 	opened  chan *opening
 	parts   chan *rowGroup
@@ -301,7 +307,7 @@ func (r *fileScan) open(add delta.File, schema Schema) (f *openFile, err error) 
 	if f.File, err = parquet.Open(in, size, schema, r.where); err != nil {
 		return nil, err
 	}
-	if err := checkSums(f.File, add.Tags, len(r.where) > 0); err != nil {
+	if err := checkSums(f.File, add.Tags, r.indexes); err != nil {
 		return nil, err
 	}
 	if f.Rows() != add.Rows {

@@ -3,7 +3,9 @@ package tables
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"smelt/tables/delta"
@@ -16,6 +18,20 @@ type Snapshot struct {
 	state *delta.State
 	def   Definition
 	time  time.Time
+
+	paths     map[string]bool // of the live files, made when asked for
+	pathsOnce sync.Once
+}
+
+// live returns the paths of the snapshot's files.
+func (s *Snapshot) live() map[string]bool {
+	s.pathsOnce.Do(func() {
+		s.paths = make(map[string]bool, len(s.state.Files))
+		for _, f := range s.state.Files {
+			s.paths[f.Path] = true
+		}
+	})
+	return s.paths
 }
 
 var (
@@ -38,6 +54,11 @@ func newSnapshot(t *Table, state *delta.State, at time.Time, before *Snapshot) (
 	}
 	s.def.Comment, s.def.Properties, s.def.Partitions = state.Metadata.Description, state.Metadata.Configuration, state.Metadata.PartitionColumns
 	return s, nil
+}
+
+// has reports whether all the files belong to the snapshot.
+func (s *Snapshot) has(files []delta.File) bool {
+	return !slices.ContainsFunc(files, func(f delta.File) bool { return !s.live()[f.Path] })
 }
 
 // Version returns the Delta version.

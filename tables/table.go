@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"smelt/tables/delta"
+	"smelt/tables/vfs"
 )
 
 // Definition is what a table says of itself; it lives in the Delta metadata.
@@ -32,8 +33,10 @@ type Table struct {
 	commitMu sync.Mutex    // held during a commit, I/O included
 	replay   *delta.Replay // guarded by commitMu
 
-	checkpointed int64 // version of the newest checkpoint, -1 for none; guarded by commitMu
-	external     bool  // lies outside the store: others write it, and tend it
+	checkpointed int64    // version of the newest checkpoint, -1 for none; guarded by commitMu
+	stale        bool     // the log must be read again before the next commit; guarded by commitMu
+	last         vfs.Info // of the newest commit that was applied, for a table that others may make anew; guarded by commitMu
+	external     bool     // lies outside the store: others write it, and tend it
 
 	mu      sync.RWMutex // guards what follows; never held during I/O
 	current *Snapshot
@@ -104,7 +107,13 @@ func encodeDefinition(def Definition, id string, created int64, name string) (*d
 	if err := checkSchema(def.Schema); err != nil {
 		return nil, err
 	}
+	if len(def.Schema) == 0 {
+		def.Partitions = nil // known with the columns
+	}
 	if err := checkPartitions(def); err != nil {
+		return nil, err
+	}
+	if err := checkProperties(def.Properties); err != nil {
 		return nil, err
 	}
 	schema, err := encodeSchema(def.Schema)

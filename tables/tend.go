@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,6 +30,8 @@ const (
 	// for each file what it pays for some thousand rows.
 	smallFileBytes = 1 << 20
 	manySmallFiles = 100
+	// groupsWorth is how many files of each partition must go for its join to be worth it.
+	groupsWorth = 4
 )
 
 // tend does after a commit what keeps the table quick: it joins small files, and writes a checkpoint. The commit
@@ -59,32 +63,69 @@ func (t *Table) property(now *Snapshot, name string, otherwise int64) int64 {
 	return n
 }
 
+// checkProperties refuses values of Delta's properties that would mean something else than they say.
+func checkProperties(properties map[string]string) error {
+	for name, value := range properties {
+		var err error
+		switch name {
+		case "delta.checkpointInterval":
+			var n int64
+			if n, err = strconv.ParseInt(value, 10, 64); err == nil && n <= 0 {
+				err = strconv.ErrRange
+			}
+		case "delta.logRetentionDuration", "delta.deletedFileRetentionDuration":
+			_, err = parseInterval(value)
+		case "delta.appendOnly", "delta.enableExpiredLogCleanup", "delta.autoOptimize.autoCompact":
+			_, err = strconv.ParseBool(value)
+		}
+		if err != nil {
+			return fmt.Errorf("read property %s = %q: %w", name, value, err)
+		}
+	}
+	return nil
+}
+
 // retention returns a duration of the table's configuration, such as "interval 7 days".
 func retention(now *Snapshot, name string, otherwise time.Duration) time.Duration {
-	words := strings.Fields(strings.ToLower(now.def.Properties[name]))
+	d, err := parseInterval(now.def.Properties[name])
+	if err != nil {
+		return otherwise
+	}
+	return d
+}
+
+var errInterval = errors.New("want an interval such as \"interval 7 days\", of weeks down to milliseconds")
+
+func parseInterval(text string) (time.Duration, error) {
+	words := strings.Fields(strings.ToLower(text))
 	if len(words) > 0 && words[0] == "interval" {
 		words = words[1:]
 	}
+	if len(words) == 0 || len(words)%2 != 0 {
+		return 0, errInterval
+	}
 	units := map[string]time.Duration{"week": 7 * 24 * time.Hour, "day": 24 * time.Hour, "hour": time.Hour, "minute": time.Minute, "second": time.Second, "millisecond": time.Millisecond}
 	var total time.Duration
-	for ; len(words) >= 2; words = words[2:] {
-		n, err := strconv.ParseInt(words[0], 10, 64)
+	for ; len(words) > 0; words = words[2:] {
+		n, err := strconv.ParseInt(words[0], 10, 32)
 		unit, ok := units[strings.TrimSuffix(words[1], "s")]
 		if err != nil || !ok || n < 0 {
-			return otherwise
+			return 0, errInterval
 		}
 		total += time.Duration(n) * unit
 	}
-	if len(words) > 0 || now.def.Properties[name] == "" {
-		return otherwise
-	}
-	return total
+	return total, nil
 }
 
 // checkpoint writes the state so far into one file, and then cleans the log up. The caller holds commitMu.
 func (t *Table) checkpoint() error {
 	now := t.Snapshot()
 	since := time.Now().Add(-retention(now, "delta.deletedFileRetentionDuration", fileRetention))
+	if now.def.Properties[PropertyAutoVacuum] == "true" {
+		if err := t.removeExpired(since.UnixMilli()); err != nil {
+			return err
+		}
+	}
 	actions := t.replay.Checkpoint(since.UnixMilli())
 	err := t.log.WriteCheckpoint(now.Version(), int64(len(actions)), int64(now.Files()), func(out io.Writer) error {
 		return parquet.WriteCheckpoint(out, actions)
@@ -101,16 +142,33 @@ func (t *Table) checkpoint() error {
 	return err
 }
 
+// PropertyAutoVacuum is the property of a table whose replaced files go by themselves when their retention ends: "true"
+// for what is replaced all day.
+const PropertyAutoVacuum = "smelt.autoVacuum"
+
+// removeExpired removes the data files that were replaced before since, while the log still names them.
+func (t *Table) removeExpired(since int64) error {
+	live := t.Snapshot().live()
+	for _, f := range t.replay.Tombstones(0) {
+		if f.DeletionTimestamp >= since || live[f.Path] {
+			continue
+		}
+		if err := t.store.fs.Remove(filepath.Join(t.dir, localName(f.Path))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove replaced file: %w", err)
+		}
+	}
+	return nil
+}
+
 // autoCompact joins small files when there are many. The caller holds commitMu.
 func (t *Table) autoCompact(ctx context.Context) error {
 	now := t.Snapshot()
-	small := 0
-	for _, f := range now.state.Files {
-		if f.Size < smallFileBytes {
-			small++
-		}
+	if strings.EqualFold(now.def.Properties["delta.autoOptimize.autoCompact"], "false") {
+		return nil
 	}
-	if small < manySmallFiles || strings.EqualFold(now.def.Properties["delta.autoOptimize.autoCompact"], "false") {
+	small, groups := joinable(now, smallFileBytes)
+	// Where each commit leaves a file in every partition, joining them takes as long as several such commits.
+	if len(small)-groups < max(manySmallFiles, groupsWorth*groups) {
 		return nil
 	}
 	c, err := t.compaction(ctx, now, smallFileBytes)
@@ -144,18 +202,7 @@ func (t *Table) compaction(ctx context.Context, now *Snapshot, below int64) (cha
 	if err := now.checkWrite(true, false); err != nil {
 		return c, err
 	}
-	perPartition := map[string]int{}
-	for _, f := range now.state.Files {
-		if f.Size < below {
-			perPartition[fmt.Sprint(f.PartitionValues)]++
-		}
-	}
-	for _, f := range now.state.Files {
-		if f.Size < below && perPartition[fmt.Sprint(f.PartitionValues)] > 1 {
-			c.removes = append(c.removes, f)
-		}
-	}
-	if len(c.removes) == 0 {
+	if c.removes, _ = joinable(now, below); len(c.removes) == 0 {
 		return c, errNothing
 	}
 	rows, err := scanFiles(ctx, t, now.Schema(), nil, c.removes)
@@ -163,9 +210,28 @@ func (t *Table) compaction(ctx context.Context, now *Snapshot, below int64) (cha
 		return c, err
 	}
 	defer rows.Close()
-	c.adds, err = t.writeRows(ctx, rows, now.Schema(), now)
+	c.adds, err = t.writeRows(ctx, rows, now.def)
 	c.Metrics = fileMetrics(c)
 	return c, err
+}
+
+// joinable returns the files below a size that are not the only one of their partition, partition by partition, so that
+// few files are written at once, and the number of these partitions.
+func joinable(now *Snapshot, below int64) (files []delta.File, groups int) {
+	parts := map[string][]delta.File{}
+	for _, f := range now.state.Files {
+		if f.Size < below {
+			key := fmt.Sprint(f.PartitionValues) // sorted by column
+			parts[key] = append(parts[key], f)
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(parts)) {
+		if len(parts[key]) > 1 {
+			files = append(files, parts[key]...)
+			groups++
+		}
+	}
+	return files, groups
 }
 
 // fileMetrics counts the files of a change, by the names that Delta has for it.
@@ -196,11 +262,18 @@ func (t *Table) Vacuum(ctx context.Context, retain time.Duration, dry bool) (pat
 		return nil, fmt.Errorf("vacuum %s.%s: %w", t.db, t.name, err)
 	}
 	defer t.store.writers.Done()
+	// What others have committed is needed, too.
+	if err := t.refresh(); err != nil {
+		return nil, fmt.Errorf("vacuum %s.%s: %w", t.db, t.name, err)
+	}
 	now := t.Snapshot()
 	if err := now.checkWrite(false, false); err != nil {
 		return nil, fmt.Errorf("vacuum %s.%s: %w", t.db, t.name, err)
 	}
 	if retain < 0 {
+		if err := checkProperties(now.def.Properties); err != nil {
+			return nil, fmt.Errorf("vacuum %s.%s: %w", t.db, t.name, err)
+		}
 		retain = retention(now, "delta.deletedFileRetentionDuration", fileRetention)
 	}
 	cutoff := time.Now().Add(-retain)

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
-	"strconv"
 	"time"
 )
 
@@ -14,7 +12,7 @@ import (
 // its check sums, its rows. stray are the files that no version needs, which Vacuum removes when they are old enough.
 func (t *Table) Verify(ctx context.Context) (stray int, err error) {
 	now := t.Snapshot()
-	rows, err := now.Scan(ctx, nil)
+	rows, err := newScan(ctx, t, now.Schema(), now.state.Files, nil, true)
 	if err != nil {
 		return 0, err
 	}
@@ -56,11 +54,11 @@ const floatDigits = 12
 // them has; "" if they are equal. a and b say whose rows they are.
 func Difference(ctx context.Context, a, b Relation) (onlyA, onlyB string, err error) {
 	counts := map[string]int{}
-	if err := eachRow(ctx, a, func(batch *Batch, row int) { counts[roundedKey(batch, row)]++ }); err != nil {
+	if err := eachRow(ctx, a, func(batch *Batch, row int) { counts[string(rowKey(nil, batch, row, floatDigits))]++ }); err != nil {
 		return "", "", err
 	}
 	if err := eachRow(ctx, b, func(batch *Batch, row int) {
-		key := roundedKey(batch, row)
+		key := string(rowKey(nil, batch, row, floatDigits))
 		if counts[key]--; counts[key] < 0 && onlyB == "" {
 			onlyB = describeRow(batch, row)
 		}
@@ -68,7 +66,7 @@ func Difference(ctx context.Context, a, b Relation) (onlyA, onlyB string, err er
 		return "", "", err
 	}
 	err = eachRow(ctx, a, func(batch *Batch, row int) {
-		if onlyA == "" && counts[roundedKey(batch, row)] > 0 {
+		if onlyA == "" && counts[string(rowKey(nil, batch, row, floatDigits))] > 0 {
 			onlyA = describeRow(batch, row)
 		}
 	})
@@ -93,25 +91,6 @@ func eachRow(ctx context.Context, r Relation, f func(b *Batch, row int)) error {
 			f(b, row)
 		}
 	}
-}
-
-// roundedKey is rowKey with floats cut to floatDigits.
-func roundedKey(b *Batch, row int) string {
-	out := &Batch{Schema: b.Schema, Columns: make([]Column, len(b.Columns)), Len: b.Len}
-	copy(out.Columns, b.Columns)
-	key := ""
-	for i, f := range b.Schema {
-		if (f.Type.Kind != Float && f.Type.Kind != Double) || b.Columns[i].Null(row) {
-			continue
-		}
-		v := b.Columns[i].Floats[row]
-		if v == 0 || math.IsNaN(v) {
-			v = math.Abs(v) // no sign of zero
-		}
-		key += strconv.FormatFloat(v, 'e', floatDigits-1, 64) + ","
-		out.Columns[i] = Column{Valid: make([]bool, b.Len)} // told above
-	}
-	return key + string(rowKey(nil, out, row))
 }
 
 // describeRow writes a row for a person.

@@ -56,6 +56,15 @@ func (l *Log) path(version int64) string {
 	return filepath.Join(l.dir, fmt.Sprintf("%020d.json", version))
 }
 
+// Stat describes the file of a commit.
+func (l *Log) Stat(version int64) (vfs.Info, error) {
+	info, err := l.fs.Stat(l.path(version))
+	if err != nil {
+		return info, fmt.Errorf("look at commit %d: %w", version, err)
+	}
+	return info, nil
+}
+
 // Read returns the actions of one commit. A zero-length or torn file is ErrCorrupt and named, never read as empty.
 func (l *Log) Read(version int64) ([]Action, error) {
 	path := l.path(version)
