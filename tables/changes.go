@@ -44,14 +44,14 @@ func (t *Table) ChangesUpTo(ctx context.Context, from, to, maxRows int64) (*Chan
 	if _, err := t.reach(ctx, max(from+1, born)); err != nil {
 		return nil, fmt.Errorf("read changes of %s.%s: %w", t.db, t.name, err)
 	}
-	c, now, err := t.changes(from, maxRows)
+	c, now, err := t.changes(from, to, maxRows)
 	if err != nil {
 		return nil, err
 	}
 	return c, c.checkFiles(now.live())
 }
 
-func (t *Table) changes(from, maxRows int64) (*Changes, *Snapshot, error) {
+func (t *Table) changes(from, to, maxRows int64) (*Changes, *Snapshot, error) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	if t.dropped {

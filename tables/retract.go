@@ -26,7 +26,7 @@ func (t *Table) Removed(ctx context.Context, version int64) (*Batch, error) {
 	var key []byte
 	err = t.each(ctx, schema, missingFrom(after.state.Files, before.state.Files), func(b *Batch) error {
 		for row := range b.Len {
-			key = rowKey(key[:0], b, row)
+			key = rowKey(key[:0], b, row, allDigits)
 			left[string(key)]++
 		}
 		return nil
@@ -38,7 +38,7 @@ func (t *Table) Removed(ctx context.Context, version int64) (*Batch, error) {
 	err = t.each(ctx, schema, missingFrom(before.state.Files, after.state.Files), func(b *Batch) error {
 		gone := make([]bool, b.Len)
 		for row := range b.Len {
-			key = rowKey(key[:0], b, row)
+			key = rowKey(key[:0], b, row, allDigits)
 			if left[string(key)] > 0 {
 				left[string(key)]--
 				continue
