@@ -294,7 +294,7 @@ func (d *dropper) pace(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-timer.C:
-		return nil
+		return ctx.Err() // both may have come
 	}
 }
 
