@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"smelt/autoload"
 )
@@ -17,6 +18,9 @@ var ErrDifference = errors.New("differences found")
 // one line for each comparison on out, and the first difference of those that fail. Nothing is changed.
 func Check(ctx context.Context, cfg Config, out io.Writer) (err error) {
 	cfg.Listen, cfg.HTTP, cfg.Pipelines = "", "", nil
+	if _, err := os.Stat(cfg.DataDir); err != nil {
+		return fmt.Errorf("open data directory: %w", err) // to open it would make it
+	}
 	e, err := Open(ctx, cfg)
 	if err != nil {
 		return err

@@ -147,3 +147,10 @@ func TestPartitionsOfAFlowsTable(t *testing.T) {
 	out, err := check(t, cfg)
 	require.NoError(t, err, out)
 }
+
+func TestCheckMakesNoDataDirectory(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "missing")
+	_, err := check(t, Config{DataDir: missing})
+	require.ErrorIs(t, err, os.ErrNotExist)
+	require.NoDirExists(t, missing)
+}

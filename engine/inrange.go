@@ -80,3 +80,58 @@ func (r *inRange) WithChildren(_ *sql.Context, children ...sql.Expression) (sql.
 	}
 	return &inRange{UnaryExpressionStub: expression.UnaryExpressionStub{Child: children[0]}, column: r.column}, nil
 }
+
+// keepSubqueries keeps UPDATE ... WHERE x IN (SELECT ...) from becoming a join: go-mysql-server would then take rows that
+// are equal in every column for one and the same, and change one of them.
+func keepSubqueries(ctx *sql.Context, _ *analyzer.Analyzer, n sql.Node, _ *plan.Scope, _ analyzer.RuleSelector, flags *sql.QueryFlags) (sql.Node, transform.TreeIdentity, error) {
+	if _, ok := n.(*plan.Update); !ok || !flags.SubqueryIsSet() {
+		return n, transform.SameTree, nil
+	}
+	return transform.Node(ctx, n, func(ctx *sql.Context, n sql.Node) (sql.Node, transform.TreeIdentity, error) {
+		filter, ok := n.(*plan.Filter)
+		if !ok {
+			return n, transform.SameTree, nil
+		}
+		conditions, changed := expression.SplitConjunction(ctx, filter.Expression), false
+		for i, c := range conditions {
+			if _, kept := c.(*keptCondition); !kept && asks(ctx, c) {
+				conditions[i], changed = &keptCondition{expression.UnaryExpressionStub{Child: c}}, true
+			}
+		}
+		if !changed {
+			return n, transform.SameTree, nil
+		}
+		return plan.NewFilter(expression.JoinAnd(conditions...), filter.Child), transform.NewTree, nil
+	})
+}
+
+// asks reports whether an expression holds a subquery.
+func asks(ctx *sql.Context, e sql.Expression) bool {
+	found := false
+	sql.Inspect(ctx, e, func(_ *sql.Context, e sql.Expression) bool {
+		_, is := e.(*plan.Subquery)
+		found = found || is
+		return !found
+	})
+	return found
+}
+
+// keptCondition is a condition in a form that the analyzer does not take apart.
+type keptCondition struct{ expression.UnaryExpressionStub }
+
+// String implements sql.Expression.
+func (k *keptCondition) String() string { return k.Child.String() }
+
+// Type implements sql.Expression.
+func (k *keptCondition) Type(ctx *sql.Context) sql.Type { return k.Child.Type(ctx) }
+
+// Eval implements sql.Expression.
+func (k *keptCondition) Eval(ctx *sql.Context, row sql.Row) (any, error) { return k.Child.Eval(ctx, row) }
+
+// WithChildren implements sql.Expression.
+func (k *keptCondition) WithChildren(_ *sql.Context, children ...sql.Expression) (sql.Expression, error) {
+	if len(children) != 1 {
+		return nil, sql.ErrInvalidChildrenNumber.New(k, len(children), 1)
+	}
+	return &keptCondition{expression.UnaryExpressionStub{Child: children[0]}}, nil
+}

@@ -99,7 +99,7 @@ func (s *statement) parameters() map[string]string {
 	if s == nil {
 		return nil
 	}
-	text := strings.TrimSpace(s.text)
+	text := strings.TrimRight(strings.TrimSpace(s.text[:statementEnd(s.text)]), "; \t\r\n")
 	if len(text) > most {
 		text = strings.ToValidUTF8(text[:most], "") + "..."
 	}

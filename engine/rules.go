@@ -15,12 +15,13 @@ const (
 	ruleRetypeLiterals  analyzer.RuleId = 20_002
 	rulePushConditions  analyzer.RuleId = 20_003
 	ruleVectorise       analyzer.RuleId = 20_004
+	ruleKeepSubqueries  analyzer.RuleId = 20_005
 )
 
 // addRules adds the rules that mend faults of go-mysql-server's analyzer, and those that read less and add up faster.
 // The latter want filters in their final places.
 func addRules(b *analyzer.Builder, v *vectors) *analyzer.Builder {
-	b = b.AddPreAnalyzeRule(ruleKeepLateralLeft, keepLateralLeft).AddPreAnalyzeRule(ruleRetypeLiterals, retypeLiterals)
+	b = b.AddPreAnalyzeRule(ruleKeepLateralLeft, keepLateralLeft).AddPreAnalyzeRule(ruleRetypeLiterals, retypeLiterals).AddPreAnalyzeRule(ruleKeepSubqueries, keepSubqueries)
 	return b.AddPostAnalyzeRule(rulePushConditions, pushConditions).AddPostAnalyzeRule(ruleVectorise, v.vectorise)
 }
 

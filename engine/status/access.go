@@ -62,7 +62,7 @@ func same(a, b string) bool {
 // is free, and ingest has rules of its own.
 func (s *Server) guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if s.loopback || r.URL.Path == "/healthz" || strings.HasPrefix(r.URL.Path, "/ingest/") {
+		if s.loopback || r.URL.Path == "/healthz" || strings.HasPrefix(r.URL.Path+"/", "/ingest/") {
 			next.ServeHTTP(w, r)
 			return
 		}

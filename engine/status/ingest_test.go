@@ -98,6 +98,7 @@ func TestWhatIngestAnswers(t *testing.T) {
 		{"small and unpacks to too much", "POST", "/ingest/t", packed(t, huge), []string{"Content-Encoding", "gzip"}, 413, "more than 16777216 bytes"},
 		{"unknown table", "POST", "/ingest/none", row, nil, 404, "there is no table live.none"},
 		{"no table", "POST", "/ingest/", row, nil, 404, "no table named"},
+		{"no slash", "POST", "/ingest", row, nil, 404, "no table named"},
 		{"deeper path", "POST", "/ingest/a/b/c", row, nil, 404, "no table named"},
 		{"fault of the server", "POST", "/ingest/full", row, nil, 500, "no space left on device"},
 		{"GET", "GET", "/ingest/t", "", nil, 405, "GET is not answered here"},

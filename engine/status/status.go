@@ -116,7 +116,7 @@ func (s *Server) handler() (http.Handler, error) {
 	mux.HandleFunc("GET /json/{section}", s.json)
 	mux.HandleFunc("GET /healthz", s.health)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	for _, path := range []string{"/ingest/", "/ingest/{table}", "/ingest/{database}/{table}"} {
+	for _, path := range []string{"/ingest", "/ingest/", "/ingest/{table}", "/ingest/{database}/{table}"} {
 		mux.HandleFunc(path, s.ingest)
 	}
 	return s.guarded(mux), nil
