@@ -53,7 +53,11 @@ func TestReplayDropsEveryRowOnce(t *testing.T) {
 	require.Equal(t, "{\"a\":  2}\n{\"a\": 2}\n", contents[3])
 	require.Equal(t, "{\"a\": 3}\n{\"a\":3}\n", contents[4])
 	l := open(t, into, filepath.Join(t.TempDir(), "state"), 0, nil)
-	require.Len(t, next(t, l), 29)
+	var rows []string
+	for more := next(t, l, "a"); len(more) > 0; more = next(t, l, "a") { // a busy machine may see some files whole before others
+		rows = append(rows, more...)
+	}
+	require.Equal(t, map[string]int{"a=1": 25, "a=2": 2, "a=3": 2}, counted(rows))
 
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -61,6 +65,14 @@ func TestReplayDropsEveryRowOnce(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 	_, err = Replay(context.Background(), ReplayConfig{Source: t.TempDir(), Into: into})
 	require.ErrorContains(t, err, "no file in it")
+}
+
+func counted(lines []string) map[string]int {
+	counts := map[string]int{}
+	for _, l := range lines {
+		counts[l]++
+	}
+	return counts
 }
 
 func TestReplayCutsAFileAndDropsTheFilesOfADirectoryAsTheyAre(t *testing.T) {

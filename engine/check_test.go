@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -19,8 +20,11 @@ func checkedDir(t *testing.T) Config {
 	dir := t.TempDir()
 	watch := filepath.Join(dir, "in")
 	require.NoError(t, os.MkdirAll(watch, 0o755))
+	old := time.Now().Add(-time.Hour) // whole at once, all in one batch
 	for i := range 5 {
-		require.NoError(t, os.WriteFile(filepath.Join(watch, fmt.Sprintf("%d.json", i)), fmt.Appendf(nil, `{"n": %d, "k": "a"} {"n": %d, "k": "b"}`, i, i+10), 0o644))
+		path := filepath.Join(watch, fmt.Sprintf("%d.json", i))
+		require.NoError(t, os.WriteFile(path, fmt.Appendf(nil, `{"n": %d, "k": "a"} {"n": %d, "k": "b"}`, i, i+10), 0o644))
+		require.NoError(t, os.Chtimes(path, old, old))
 	}
 	pipeline := filepath.Join(dir, "p.sql")
 	require.NoError(t, os.WriteFile(pipeline, []byte(`
