@@ -284,8 +284,8 @@ func fill(path string, content io.Reader) error {
 
 // pace waits until the rate allows the next file.
 func (d *dropper) pace(ctx context.Context) error {
-	if d.cfg.RowsPerSecond <= 0 {
-		return ctx.Err()
+	if err := ctx.Err(); err != nil || d.cfg.RowsPerSecond <= 0 {
+		return err
 	}
 	due := d.start.Add(time.Duration(d.paced / d.cfg.RowsPerSecond * float64(time.Second)))
 	timer := time.NewTimer(time.Until(due))

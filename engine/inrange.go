@@ -126,7 +126,9 @@ func (k *keptCondition) String() string { return k.Child.String() }
 func (k *keptCondition) Type(ctx *sql.Context) sql.Type { return k.Child.Type(ctx) }
 
 // Eval implements sql.Expression.
-func (k *keptCondition) Eval(ctx *sql.Context, row sql.Row) (any, error) { return k.Child.Eval(ctx, row) }
+func (k *keptCondition) Eval(ctx *sql.Context, row sql.Row) (any, error) {
+	return k.Child.Eval(ctx, row)
+}
 
 // WithChildren implements sql.Expression.
 func (k *keptCondition) WithChildren(_ *sql.Context, children ...sql.Expression) (sql.Expression, error) {
