@@ -51,6 +51,8 @@ var (
 	errNotSupportedYet    = sqlCode{1235, "42000"}
 	errSubqueryRows       = sqlCode{1242, "21000"}
 	errNotInsertable      = sqlCode{1471, "HY000"}
+	errWrongValue         = sqlCode{1525, "HY000"} // in a comparison
+	errTruncatedValue     = sqlCode{1292, "22007"} // of a column
 	errNotUpdatable       = sqlCode{1288, "HY000"}
 	errFilePrivilege      = sqlCode{1290, "HY000"}
 	errUnknownFunction    = sqlCode{1305, "42000"}
@@ -132,7 +134,11 @@ var errorRules = []errorRule{
 	{sql.ErrInvalidOperandColumns.Message, errOperandColumns, "Operand should contain $1 column(s)"},
 	{sql.ErrUnknownSystemVariable.Message, errUnknownVariable, ""},
 	{"expected insert destination to be resolved or unresolved table", errNotInsertable, "The target table of the INSERT is not insertable-into"},
-	{"Incorrect datetime value: '%s'", sqlCode{1525, "HY000"}, ""},
+	{"Incorrect datetime value: '%s'", errWrongValue, ""},
+	{"create table %q: not a usable name", sqlCode{1103, "42000"}, "Incorrect table name '$1'"},
+	{"create view %q: not a usable name", sqlCode{1103, "42000"}, "Incorrect table name '$1'"},
+	{"create database %q: not a usable name", sqlCode{1102, "42000"}, "Incorrect database name '$1'"},
+	{"commit to %s: unsupported Delta table: %s", errNotSupportedYet, "$1: $2"},
 	{sql.ErrInvalidJSONText.Message, sqlCode{3141, "22032"}, ""},
 	{sql.ErrUnsupportedFeature.Message, errNotSupportedYet, "This version of smelt doesn't yet support '$1'"},
 	{sql.ErrUnsupportedSyntax.Message, errNotSupportedYet, "This version of smelt doesn't yet support '$1'"},
@@ -228,6 +234,10 @@ func restateText(ctx context.Context, text string) *mysql.SQLError {
 		switch rule.code {
 		case errNoSuchTable:
 			return restateMissing(statementOf(ctx), text)
+		case errWrongValue:
+			if statementOf(ctx).writes() {
+				rule.code = errTruncatedValue
+			}
 		case errUnknownDatabase:
 			if statementOf(ctx).drops() {
 				rule.code, text = errNoSuchDatabase, "Can't drop database"+strings.TrimPrefix(text, "Unknown database")+"; database doesn't exist"

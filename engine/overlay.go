@@ -106,9 +106,15 @@ func (s *statement) parameters() map[string]string {
 	return map[string]string{"statement": text}
 }
 
+// writes reports whether the statement is an INSERT or an UPDATE, for whose values MySQL has errors of its own.
+func (s *statement) writes() bool { return s.begins("insert") || s.begins("update") }
+
 // drops reports whether the statement is a DROP, for which MySQL has errors of its own.
-func (s *statement) drops() bool {
-	return s != nil && len(s.text) > len("drop") && strings.EqualFold(s.text[:len("drop")], "drop")
+func (s *statement) drops() bool { return s.begins("drop") }
+
+// begins reports whether the statement begins with a word.
+func (s *statement) begins(word string) bool {
+	return s != nil && len(s.text) > len(word) && strings.EqualFold(s.text[:len(word)], word)
 }
 
 // drop forgets the snapshot of a table that the statement has changed or removed.
