@@ -203,6 +203,10 @@ func (d *decoder) decode(path string, p *piece, cut bool) (fileRows, error) {
 		if !d.check {
 			d.text = string(p.data)
 		}
+		if p.shape.byLines {
+			err = d.quickLines(p)
+			break
+		}
 		d.lineOf = func() int { return d.line + 1 + bytes.Count(d.data[:d.json.InputOffset()], []byte("\n")) }
 		err = d.walk(d.row)
 	}
