@@ -100,6 +100,9 @@ func (w *tableEditor) Close(ctx *sql.Context) error {
 	}
 	_, err := w.table.Edit(ctx, old, updated, tables.Commit{Operation: w.operation, Parameters: statementOf(ctx).parameters()})
 	statementOf(ctx).drop(w.table.Database(), w.table.Name())
+	if err == nil {
+		noteChange(ctx)
+	}
 	if errors.Is(err, tables.ErrChanged) {
 		if joined(statementOf(ctx)) {
 			return notYet("DELETE of joined tables where a row matches several others (WHERE may hold a subquery)")

@@ -31,6 +31,8 @@ func (b bound) WithResolvedChildren(ctx context.Context, _ []any) (any, error) {
 // mostly the statement itself.
 func (p *parser) replace(statement sqlparser.Statement) sqlparser.Statement {
 	switch s := statement.(type) {
+	case *sqlparser.Begin, *sqlparser.Commit, *sqlparser.Rollback:
+		return sqlparser.InjectedStatement{Auth: sqlparser.AuthInformation{AuthType: sqlparser.AuthType_IGNORE}, Statement: transaction(s)}
 	case *sqlparser.Explain:
 		if s.ExplainFormat == "" && !s.Plan && !s.Analyze {
 			s.ExplainFormat = sqlparser.TreeStr // without a format there is only a row of NULLs

@@ -89,9 +89,9 @@ func newSession(_ context.Context, c *mysql.Conn, addr string) (sql.Session, err
 	if user, ok := c.UserData.(sql.MysqlConnectionUser); ok {
 		client.Address, client.User = user.Host, user.User
 	}
-	session := sql.NewBaseSessionWithClientServer(addr, client, c.ConnectionID)
-	session.SetCurrentDatabase(defaultDatabase)
-	return session, nil
+	started := &session{BaseSession: sql.NewBaseSessionWithClientServer(addr, client, c.ConnectionID)}
+	started.SetCurrentDatabase(defaultDatabase)
+	return started, nil
 }
 
 // Address returns host:port of the listener.

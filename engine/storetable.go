@@ -57,6 +57,7 @@ func (t *storeTable) Truncate(ctx *sql.Context) (int, error) {
 		return 0, err
 	}
 	rows := t.table.Snapshot().Rows()
+	noteChange(ctx)
 	_, err := t.table.Commit(ctx, tables.Commit{Operation: "TRUNCATE", Overwrite: true})
 	statementOf(ctx).drop(t.table.Database(), t.table.Name())
 	return int(rows), edge(err)
@@ -146,6 +147,7 @@ func (w *tableWriter) Close(ctx *sql.Context) error {
 		return nil
 	}
 	w.closed = true
+	noteChange(ctx)
 	// A cancelled statement is closed like a complete one: without this look its first rows would be committed.
 	if ctx.Err() != nil {
 		w.discard()
