@@ -165,3 +165,39 @@ func TestReplayKeepsItsPace(t *testing.T) {
 		require.GreaterOrEqual(t, time.Since(start), want, fmt.Sprintf("files of %d rows: the last waits for all before it", rows))
 	}
 }
+
+// TestCountRowsJudgesAsALoaderDoes compares the check that comes before a file is stored with what becomes of the file.
+func TestCountRowsJudgesAsALoaderDoes(t *testing.T) {
+	texts := []string{"", "{}", "{}\n{}", "[]", "[{},\n{}]", "{}{}", "[{}][{}]", "[{}]\n[{}]", "{\"a\": 1}\n{\"a\": }", "{\"a\": 1}\n7", "\ufeff{}", "{\"a\": \"\xff\"}",
+		"{\"a\": \"\\ud800\"}", "{\"a\": 1, \"a\": 2}", "{\"a\": 1}\n\n  \r\n{\"b\": [1, {\"c\": null}]}\r\n", "{\"a\": 01}", "{\"a\": \"\t\"}", "{\"a\": 1},{\"a\": 2}", "{\"a\": 1}\n,{\"a\": 2}",
+		"{\"a\": tru}", "{\"a\" 1}", "{a: 1}", "{\"a\": 1}x", "\x00{}", "{\"a\": 1e999}", strings.Repeat("{\"a\": 1, \"b\": \"x\"}\n", 500) + "{\"a\": 1", "{\"a\": " + strings.Repeat("[", 20_000)}
+	shared, err := filepath.Glob(filepath.Join("..", "..", "shared", "data", "malformed", "*.json"))
+	require.NoError(t, err)
+	for _, path := range shared {
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		texts = append(texts, string(text))
+	}
+	dir, old := t.TempDir(), time.Now().Add(-time.Hour)
+	for i, text := range texts {
+		path := filepath.Join(dir, fmt.Sprintf("%04d.jsonl", i))
+		put(t, path, text)
+		require.NoError(t, os.Chtimes(path, old, old))
+	}
+	l := open(t, dir, filepath.Join(t.TempDir(), "state"), 0, nil)
+	for range 3 { // files that failed are in no batch
+		next(t, l)
+	}
+	files := l.Files()
+	require.Len(t, files, len(texts))
+	for _, f := range files {
+		var i int
+		_, err := fmt.Sscanf(filepath.Base(f.Path), "%04d.jsonl", &i)
+		require.NoError(t, err)
+		rows, err := CountRows([]byte(texts[i]))
+		require.Equal(t, f.State == Loaded, err == nil, "%.80q: %v, but %s %s", texts[i], err, f.State, f.Error)
+		if err == nil {
+			require.Equal(t, f.Rows, rows, "%.80q", texts[i])
+		}
+	}
+}
