@@ -14,17 +14,22 @@ import (
 	"smelt/tables"
 )
 
+// putOld writes a file that counts as whole at once.
+func putOld(t *testing.T, path, content string) {
+	t.Helper()
+	require.NoError(t, os.WriteFile(path, []byte(content), 0o644))
+	old := time.Now().Add(-time.Hour)
+	require.NoError(t, os.Chtimes(path, old, old))
+}
+
 // checkedDir is a data directory that a batch run has filled: bronze from files, silver from bronze, a view of silver.
 func checkedDir(t *testing.T) Config {
 	t.Helper()
 	dir := t.TempDir()
 	watch := filepath.Join(dir, "in")
 	require.NoError(t, os.MkdirAll(watch, 0o755))
-	old := time.Now().Add(-time.Hour) // whole at once, all in one batch
 	for i := range 5 {
-		path := filepath.Join(watch, fmt.Sprintf("%d.json", i))
-		require.NoError(t, os.WriteFile(path, fmt.Appendf(nil, `{"n": %d, "k": "a"} {"n": %d, "k": "b"}`, i, i+10), 0o644))
-		require.NoError(t, os.Chtimes(path, old, old))
+		putOld(t, filepath.Join(watch, fmt.Sprintf("%d.json", i)), fmt.Sprintf(`{"n": %d, "k": "a"} {"n": %d, "k": "b"}`, i, i+10))
 	}
 	pipeline := filepath.Join(dir, "p.sql")
 	require.NoError(t, os.WriteFile(pipeline, []byte(`
@@ -126,7 +131,7 @@ func run(t *testing.T, cfg Config, statements ...string) error {
 func TestStreamsGoOnOverJoinedAndVacuumedSources(t *testing.T) {
 	cfg := checkedDir(t)
 	for i := range 5 { // files for bronze to join
-		require.NoError(t, os.WriteFile(filepath.Join(cfg.AllowPaths[0], fmt.Sprintf("more%d.json", i)), fmt.Appendf(nil, `{"n": %d, "k": "c"}`, i), 0o644))
+		putOld(t, filepath.Join(cfg.AllowPaths[0], fmt.Sprintf("more%d.json", i)), fmt.Sprintf(`{"n": %d, "k": "c"}`, i))
 		require.NoError(t, run(t, cfg))
 	}
 	require.NoError(t, run(t, cfg, "OPTIMIZE bronze", "VACUUM bronze RETAIN 0 HOURS", "REFRESH STREAMING TABLE silver FULL",
@@ -142,7 +147,7 @@ func TestPartitionsOfAFlowsTable(t *testing.T) {
 	require.NoError(t, os.MkdirAll(filepath.Join(cfg.AllowPaths[0], "empty"), 0o755))
 	require.NoError(t, run(t, cfg, "CREATE STREAMING TABLE parted PARTITIONED BY (k) AS SELECT * FROM STREAM read_files('"+cfg.AllowPaths[0]+"/empty', format => 'json')"),
 		"the columns are not known yet")
-	require.NoError(t, os.WriteFile(filepath.Join(cfg.AllowPaths[0], "empty", "1.json"), []byte(`{"k": "a", "n": 1} {"k": "b", "n": 2}`), 0o644))
+	putOld(t, filepath.Join(cfg.AllowPaths[0], "empty", "1.json"), `{"k": "a", "n": 1} {"k": "b", "n": 2}`)
 	require.NoError(t, run(t, cfg))
 	parts, err := filepath.Glob(filepath.Join(cfg.DataDir, "live", "parted", "k=*"))
 	require.NoError(t, err)
