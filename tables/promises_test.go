@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"smelt/tables/filter"
+	"smelt/tables/parquet"
 )
 
 func TestAStreamLearnsThatItsFilesWereJoinedOrVacuumed(t *testing.T) {
@@ -187,4 +188,39 @@ func TestVerifyLooksAtTheIndexesToo(t *testing.T) {
 		t.Fatalf("a flipped bit at %d of %d was not seen", at, len(whole))
 	}
 	require.Positive(t, found)
+}
+
+func TestACheckpointOfSeveralPartsIsRead(t *testing.T) {
+	s, table := numberTable(t, nil)
+	for i := range int64(6) {
+		appendNumbers(t, table, 10*i, 10*i+10)
+	}
+	_, err := table.Edit(context.Background(), numberBatch(3, 5), nil, Commit{Operation: "DELETE"})
+	require.NoError(t, err)
+	actions := table.replay.Checkpoint(0)
+	const parts = 3
+	version, names := table.Snapshot().Version(), []string{}
+	for part := range parts {
+		name := filepath.Join(table.Dir(), "_delta_log", fmt.Sprintf("%020d.checkpoint.%010d.%010d.parquet", version, part+1, parts))
+		out, err := os.Create(name)
+		require.NoError(t, err)
+		require.NoError(t, parquet.WriteCheckpoint(out, actions[part*len(actions)/parts:(part+1)*len(actions)/parts]))
+		require.NoError(t, out.Close())
+		names = append(names, name)
+	}
+	commits, err := filepath.Glob(filepath.Join(table.Dir(), "_delta_log", "*.json"))
+	require.NoError(t, err)
+	for _, c := range commits {
+		require.NoError(t, os.Remove(c))
+	}
+	want := append(span(0, 3), span(5, 60)...)
+	again := reopened(t, s)
+	require.Equal(t, want, numbersOf(t, again.Snapshot()))
+	require.Equal(t, version, again.Snapshot().Version())
+	appendNumbers(t, again, 60, 70)
+	require.Equal(t, append(want, span(60, 70)...), numbersOf(t, again.Snapshot()))
+	require.NoError(t, again.store.Close())
+	require.NoError(t, os.Remove(names[1]))
+	_, err = Open(s.dir, Options{})
+	require.ErrorContains(t, err, "commit", "a checkpoint without one of its parts is none")
 }
