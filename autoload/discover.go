@@ -35,11 +35,11 @@ func ours(name string) bool {
 
 // lister lists one directory, again and again.
 type lister struct {
-	dir       string
-	options   Options
-	asides    []string      // files that the last look met under the hidden name of cleanSource
-	whole     time.Time     // when every file was last looked at
-	wholeCost time.Duration // and how long it took
+	dir     string
+	options Options
+	whole   time.Time     // when every file was last looked at
+	cost    time.Duration // and how long it took
+	last    time.Time     // when the last look began that has ended
 }
 
 // Looking at every file finds those that changed after they were loaded. It may take one part in lookShare of the time
@@ -49,30 +49,64 @@ const (
 	lookCheap = 10 * time.Millisecond
 )
 
-// list returns the files of the directory that may hold data, oldest first. A directory that is not there yet is empty.
-// Files that are loaded are left out, but for a whole look now and then.
-func (l *lister) list(loaded func(path string) bool) ([]candidate, error) {
-	start := time.Now()
-	since := start.Sub(l.whole)
-	if l.wholeCost > lookCheap && since < lookShare*l.wholeCost && (l.options.Backfill == 0 || since < l.options.Backfill) {
-		return l.walk(loaded)
-	}
-	files, err := l.walk(nil)
-	l.whole = time.Now()
-	l.wholeCost = l.whole.Sub(start)
-	return files, err
+// listing is what one look at the directory found.
+type listing struct {
+	files  []candidate   // that may hold data, oldest first
+	asides []string      // under the hidden name of cleanSource
+	whole  bool          // files that are loaded are among them
+	start  time.Time     // what was there by then is in it
+	took   time.Duration // 0 for a directory that is not there
+	err    error
 }
 
-func (l *lister) walk(loaded func(path string) bool) ([]candidate, error) {
+// list looks at the directory. One that is not there yet is empty.
+func (l *lister) list(loaded func(path string) bool) listing {
+	r := l.look(loaded, l.due())
+	l.note(r)
+	return r
+}
+
+// due reports whether the next look should see every file, also those that are loaded.
+func (l *lister) due() bool {
+	since := time.Since(l.whole)
+	return l.cheap() || since >= lookShare*l.cost || l.options.Backfill > 0 && since >= l.options.Backfill
+}
+
+// cheap reports whether looking at every file costs next to nothing.
+func (l *lister) cheap() bool { return l.cost <= lookCheap }
+
+// recent reports whether the last look was so short a time ago that files of which notifications told may come before
+// the next one: else those that nobody told of would wait for ever.
+func (l *lister) recent() bool { return time.Since(l.last) < pollShare*l.cost }
+
+// look looks at the directory and changes nothing in the lister, so that it may run beside. Loaded files are left out
+// unless whole is true.
+func (l *lister) look(loaded func(path string) bool, whole bool) listing {
+	r := listing{whole: whole, start: time.Now()}
+	if whole {
+		loaded = nil
+	}
+	r.err = l.walk(&r, loaded)
+	r.took = time.Since(r.start)
+	return r
+}
+
+// note learns from a look what the next costs.
+func (l *lister) note(r listing) {
+	l.last = r.start
+	if r.whole {
+		l.whole, l.cost = time.Now(), r.took
+	}
+}
+
+func (l *lister) walk(r *listing, loaded func(path string) bool) error {
 	root, err := filepath.EvalSymlinks(l.dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("list %s: %w", l.dir, err)
+		return fmt.Errorf("list %s: %w", l.dir, err)
 	}
-	var files []candidate
-	l.asides = nil
 	start := l.dir + string(filepath.Separator) // with the separator a symlink to a directory is walked, too
 	visit := func(path string, d fs.DirEntry, err error) error {
 		switch {
@@ -81,11 +115,11 @@ func (l *lister) walk(loaded func(path string) bool) ([]candidate, error) {
 		case path == start:
 			return err
 		case err != nil: // a sub-directory that cannot be read keeps nothing else back
-			files = append(files, candidate{path: filepath.Clean(path), failed: fmt.Errorf("list directory: %w", cause(err))})
+			r.files = append(r.files, candidate{path: filepath.Clean(path), failed: fmt.Errorf("list directory: %w", cause(err))})
 			return nil
 		case !ours(d.Name()):
 			if d.Type().IsRegular() && d.Name()[0] == '.' && strings.HasSuffix(d.Name(), asideSuffix) {
-				l.asides = append(l.asides, filepath.Clean(path))
+				r.asides = append(r.asides, filepath.Clean(path))
 			}
 			return skip(d)
 		case d.IsDir() && !l.options.enters(d.Name()):
@@ -103,20 +137,45 @@ func (l *lister) walk(loaded func(path string) bool) ([]candidate, error) {
 			return nil
 		}
 		if c, ok := look(path, l.dir, root, d); ok {
-			files = append(files, c)
+			r.files = append(r.files, c)
 		}
 		return nil
 	}
 	if err := filepath.WalkDir(start, visit); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("list %s: %w", l.dir, err)
+		return fmt.Errorf("list %s: %w", l.dir, err)
 	}
-	slices.SortFunc(files, func(a, b candidate) int {
-		if c := a.modified.Compare(b.modified); c != 0 {
-			return c
+	slices.SortFunc(r.files, oldestFirst)
+	return nil
+}
+
+func oldestFirst(a, b candidate) int {
+	if c := a.modified.Compare(b.modified); c != 0 {
+		return c
+	}
+	return strings.Compare(a.path, b.path)
+}
+
+// named looks at single files, of which notifications told; what is not there or may hold no data is left out.
+func (l *lister) named(paths []string) []candidate {
+	root, err := filepath.EvalSymlinks(l.dir)
+	if err != nil {
+		return nil // the next look says why
+	}
+	var files []candidate
+	for _, path := range paths {
+		if !l.options.reads(inside(l.dir, path)) {
+			continue
 		}
-		return strings.Compare(a.path, b.path)
-	})
-	return files, nil
+		info, err := os.Lstat(path)
+		if err != nil || info.IsDir() {
+			continue
+		}
+		if c, ok := look(path, l.dir, root, fs.FileInfoToDirEntry(info)); ok {
+			files = append(files, c)
+		}
+	}
+	slices.SortFunc(files, oldestFirst)
+	return files
 }
 
 // enters reports whether files are looked for in a sub-directory of that name.

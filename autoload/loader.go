@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"smelt/tables"
@@ -53,11 +54,17 @@ type Loader struct {
 	ledger ledger
 	watch  *watcher // nil without a StateDir
 
-	next       sync.Mutex // held while a batch is read; guards the four below
+	beside     sync.WaitGroup // looks and compactions
+	compacting atomic.Bool
+
+	next       sync.Mutex // held while a batch is read; guards those below, up to mu
 	lister     lister
-	cleanAfter time.Time // of the last error of cleanSource
-	keep       int64     // bytes of content that are kept in memory
-	sampled    bool      // columns were inferred from a sample
+	looking    chan listing // of a look that runs beside; nil for none
+	left       []string     // files of the last look that were too many for a batch, oldest first
+	trickles   bool         // the last batch was of files that notifications told of
+	cleanAfter time.Time    // of the last error of cleanSource
+	keep       int64        // bytes of content that are kept in memory
+	sampled    bool         // columns were inferred from a sample
 
 	mu        sync.Mutex // guards what follows; nothing slow happens under it
 	columns   columns
@@ -127,12 +134,12 @@ func (l *Loader) readLedger() error {
 	if found || l.cfg.Options.IncludeExisting {
 		return nil
 	}
-	existing, err := l.lister.list(nil)
-	if err != nil {
-		return err
+	existing := l.lister.list(nil)
+	if existing.err != nil {
+		return existing.err
 	}
 	passed := entry{Batch: passedOver}
-	for _, c := range existing {
+	for _, c := range existing.files {
 		f := File{Path: c.path, Size: c.size, Modified: c.modified, Batch: passedOver, State: Loaded}
 		l.files[c.path] = f
 		passed.Files = append(passed.Files, f)
@@ -211,11 +218,11 @@ func (l *Loader) writeSchema() error {
 
 // peek infers the columns from the beginnings of the first files without reading them as a batch.
 func (l *Loader) peek(ctx context.Context) error {
-	found, err := l.lister.list(nil)
-	if err != nil {
-		return err
+	found := l.lister.list(nil)
+	if found.err != nil {
+		return found.err
 	}
-	return l.sample(ctx, found)
+	return l.sample(ctx, found.files)
 }
 
 // sample infers the columns from the beginnings of the first of some files.
@@ -275,64 +282,17 @@ func (l *Loader) Close() error {
 	if l.watch != nil {
 		l.watch.close()
 	}
+	l.beside.Wait()
 	return nil
 }
 
-// Next returns the next batch, nil when nothing is new. Files that were only just written are waited for, for at most
-// maxWait, so that whoever asks after dropping a file sees it.
-func (l *Loader) Next(ctx context.Context) (*Batch, error) {
-	l.next.Lock()
-	defer l.next.Unlock()
-	if l.watch == nil {
-		return nil, errors.New("read watched directory: it was opened without a state directory, to look at its columns")
-	}
-	deadline := time.Now().Add(maxWait)
-	for {
-		found, err := l.lister.list(l.loaded)
-		if err != nil {
-			return nil, err
-		}
-		l.watch.pace(l.lister.wholeCost)
-		now := time.Now()
-		l.clean(found, l.lister.asides, now)
-		ready, wait := l.choose(l.wanted(found, now), now)
-		if len(ready) > 0 {
-			if l.unsampled() {
-				if err := l.sample(ctx, ready); err != nil {
-					return nil, err
-				}
-			}
-			results, err := l.decode(ctx, ready, false)
-			if err != nil {
-				return nil, err
-			}
-			if b := l.newBatch(results, now.UTC()); b != nil {
-				return b, nil
-			}
-			wait = max(wait, settleCreated)
-		}
-		if wait == 0 || now.Add(wait).After(deadline) {
-			return nil, nil
-		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return nil, ctx.Err()
-		case <-l.watch.signal: // perhaps the notification that shortens the wait
-			timer.Stop()
-		case <-timer.C:
-		}
-	}
-}
-
-// choose picks the files of the next batch. wait is how long until the first of the others is whole, 0 if there is none.
-func (l *Loader) choose(wanted []candidate, now time.Time) (ready []candidate, wait time.Duration) {
+// choose picks the files of the next batch; rest are those that are too many for it. wait is how long until the first of
+// the others is whole, 0 if there is none.
+func (l *Loader) choose(wanted []candidate, now time.Time) (ready, rest []candidate, wait time.Duration) {
 	var bytes, left int64
 	for _, c := range wanted {
-		full := len(ready) > 0 && (len(ready) >= l.cfg.Options.MaxFiles || bytes+c.size > l.cfg.Options.MaxBytes)
-		if full {
-			left++
+		if len(ready) > 0 && (len(ready) >= l.cfg.Options.MaxFiles || bytes+c.size > l.cfg.Options.MaxBytes) {
+			rest = append(rest, c)
 			continue
 		}
 		if c.failed == nil {
@@ -349,8 +309,8 @@ func (l *Loader) choose(wanted []candidate, now time.Time) (ready []candidate, w
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.pending = left
-	return ready, wait
+	l.pending = left + int64(len(rest))
+	return ready, rest, wait
 }
 
 // loaded reports whether there is nothing more to know of a file unless it changes.

@@ -149,6 +149,7 @@ func TestTheLedgerIsCompactedAndForgetsNothing(t *testing.T) {
 	}
 	for i := range files {
 		require.Equal(t, []string{fmt.Sprintf("x=%d", i)}, next(t, l, "x"))
+		l.beside.Wait()
 	}
 	entries, err := os.ReadDir(l.ledger.dir)
 	require.NoError(t, err)

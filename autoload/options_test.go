@@ -62,10 +62,10 @@ func TestIgnoreMissingFiles(t *testing.T) {
 		path := filepath.Join(dir, "a.json")
 		put(t, path, `{"x": 1}`)
 		l := open(t, dir, filepath.Join(t.TempDir(), "state"), 0, map[string]string{"cloudFiles.ignoreMissingFiles": ignore})
-		found, err := l.lister.list(nil)
-		require.NoError(t, err)
+		found := l.lister.list(nil)
+		require.NoError(t, found.err)
 		require.NoError(t, os.Remove(path))
-		results, err := l.decode(context.Background(), found, false)
+		results, err := l.decode(context.Background(), found.files, false)
 		require.NoError(t, err)
 		b := l.newBatch(results, time.Now())
 		if ignore == "true" {
@@ -86,10 +86,10 @@ func TestBackfillIntervalBoundsThePauseBetweenWholeLooks(t *testing.T) {
 		if interval != "" {
 			m["backfillInterval"] = interval
 		}
-		l := &lister{dir: dir, options: options(t, m), whole: time.Now().Add(-2 * time.Second), wholeCost: time.Second}
-		found, err := l.list(loaded)
-		require.NoError(t, err)
-		require.Len(t, found, want, interval)
+		l := &lister{dir: dir, options: options(t, m), whole: time.Now().Add(-2 * time.Second), cost: time.Second}
+		found := l.list(loaded)
+		require.NoError(t, found.err)
+		require.Len(t, found.files, want, interval)
 	}
 	for _, wrong := range []string{"", "1", "day", "-1 day", "1 fortnight", "0 days"} {
 		_, err := ParseOptions(map[string]string{"backfillInterval": wrong})

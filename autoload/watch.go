@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -171,6 +173,13 @@ func (w *watcher) settled(c candidate, now time.Time) time.Duration {
 	default:
 		return max(0, settleWritten-age)
 	}
+}
+
+// told returns the files of which notifications told and that were not read since.
+func (w *watcher) told() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Collect(maps.Keys(w.seen))
 }
 
 // forget drops what notifications told of a file that was read.

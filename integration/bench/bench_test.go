@@ -100,9 +100,14 @@ func scalar(b *testing.B, db *sql.DB, query string) int64 {
 // until polls a query until it yields want.
 func until(b *testing.B, db *sql.DB, query string, want int64, every time.Duration) {
 	b.Helper()
+	untilWithin(b, db, time.Minute, query, want, every)
+}
+
+func untilWithin(b *testing.B, db *sql.DB, limit time.Duration, query string, want int64, every time.Duration) {
+	b.Helper()
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(limit)
 	for {
 		var n sql.NullInt64
 		err := db.QueryRow(query).Scan(&n)
