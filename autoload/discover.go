@@ -52,6 +52,7 @@ const (
 // listing is what one look at the directory found.
 type listing struct {
 	files  []candidate   // that may hold data, oldest first
+	dirs   []string      // inside, in which files are looked for
 	asides []string      // under the hidden name of cleanSource
 	whole  bool          // files that are loaded are among them
 	start  time.Time     // what was there by then is in it
@@ -125,6 +126,7 @@ func (l *lister) walk(r *listing, loaded func(path string) bool) error {
 		case d.IsDir() && !l.options.enters(d.Name()):
 			return fs.SkipDir
 		case d.IsDir():
+			r.dirs = append(r.dirs, filepath.Clean(path))
 			return nil
 		}
 		if l.options.Glob != "" {

@@ -18,6 +18,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fsnotify/fsnotify"
+
 	"smelt/tables"
 	"smelt/tables/vfs"
 )
@@ -41,6 +43,8 @@ type Config struct {
 	Committed    int64         // number of the last committed batch, 0 for none
 	PollInterval time.Duration // 0 means half a second
 	Logger       *slog.Logger  // nil discards
+
+	notifier func() (*fsnotify.Watcher, error) // of tests; nil means the system's
 
 	// Settled returns what says whether every flow that reads a file of this size and time has its rows in its table, so
 	// that cleanSource may take it away; nil when this loader is the only one. It is asked once a look.
@@ -111,7 +115,7 @@ func Open(ctx context.Context, c Config) (*Loader, error) {
 	if err := l.readLedger(); err != nil {
 		return nil, err
 	}
-	l.watch = newWatcher(c.Dir, c.PollInterval, c.Logger)
+	l.watch = newWatcher(c)
 	if len(l.columns.schema) == 0 || l.unsampled() {
 		if err := l.peek(ctx); err != nil {
 			return nil, errors.Join(err, l.Close())

@@ -45,6 +45,7 @@ func (l *Loader) Next(ctx context.Context) (*Batch, error) {
 			continue // a notification came, or the time of a file that is told of
 		}
 		l.watch.pace(l.lister.cost)
+		l.watch.follow(found.dirs)
 		l.clean(found.files, found.asides, time.Now())
 		b, rest, wait, err := l.batch(ctx, joined(found.files, told), 0)
 		if b != nil || err != nil {

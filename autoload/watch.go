@@ -39,10 +39,17 @@ type watcher struct {
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 	cost   atomic.Int64 // nanoseconds that a listing takes
+	say    sync.Once
+	notify *fsnotify.Watcher // nil without notifications
 
-	mu   sync.Mutex // guards seen; nothing slow happens under it
-	seen map[string]arrival
+	mu       sync.Mutex // guards what follows; nothing slow happens under it
+	seen     map[string]arrival
+	followed map[string]bool // directories inside
 }
+
+// maxFollowed bounds the directories inside of which notifications are asked for: the system has a limit for all of its
+// users. What the others hold is found by the timer.
+const maxFollowed = 4096
 
 // arrival is what notifications told of a file that has not been read yet.
 type arrival struct {
@@ -51,24 +58,54 @@ type arrival struct {
 	last    time.Time
 }
 
-func newWatcher(dir string, poll time.Duration, log *slog.Logger) *watcher {
+func newWatcher(c Config) *watcher {
 	ctx, cancel := context.WithCancel(context.Background())
-	w := &watcher{dir: dir, poll: poll, log: log, signal: make(chan struct{}, 1), cancel: cancel, seen: map[string]arrival{}}
-	notify, err := fsnotify.NewWatcher()
-	if err != nil {
-		w.without(err)
-		notify = nil
+	w := &watcher{dir: c.Dir, poll: c.PollInterval, log: c.Logger, signal: make(chan struct{}, 1), cancel: cancel, seen: map[string]arrival{}, followed: map[string]bool{}}
+	if c.notifier == nil {
+		c.notifier = fsnotify.NewWatcher
 	}
-	w.done.Add(1)
-	go func() {
-		defer w.done.Done()
-		w.run(ctx, notify)
-	}()
+	notify, err := c.notifier()
+	if err == nil {
+		w.notify = notify
+	} else {
+		w.without(err)
+	}
+	w.done.Go(func() { w.run(ctx, w.notify) })
 	return w
 }
 
 func (w *watcher) without(err error) {
-	w.log.Warn("no notifications of new files, polling instead", "dir", w.dir, "every", w.poll, "err", err)
+	w.say.Do(func() {
+		w.log.Warn("no notifications of new files, polling instead", "dir", w.dir, "every", w.poll, "err", err)
+	})
+}
+
+// follow asks for notifications of directories inside, as far as the system gives them.
+func (w *watcher) follow(dirs []string) {
+	if w.notify == nil {
+		return
+	}
+	for _, dir := range dirs {
+		w.mu.Lock()
+		add := !w.followed[dir] && len(w.followed) < maxFollowed
+		if add {
+			w.followed[dir] = true
+		}
+		w.mu.Unlock()
+		if !add {
+			continue
+		}
+		err := w.notify.Add(dir)
+		if err == nil {
+			continue
+		}
+		w.mu.Lock()
+		delete(w.followed, dir)
+		w.mu.Unlock()
+		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fsnotify.ErrClosed) {
+			w.without(err)
+		}
+	}
 }
 
 // run forwards notifications and ticks until ctx ends.
@@ -140,6 +177,7 @@ func (w *watcher) note(e fsnotify.Event) {
 		w.seen[e.Name] = a
 	case e.Has(fsnotify.Remove | fsnotify.Rename):
 		delete(w.seen, e.Name)
+		delete(w.followed, e.Name)
 	}
 }
 
