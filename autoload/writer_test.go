@@ -46,100 +46,103 @@ func scribble(t *testing.T, path, content string) {
 	require.NoError(t, os.WriteFile(path, []byte(content), 0o644))
 }
 
+// habits are what writers do to a directory, and what must come of it.
+var habits = map[string]func(t *testing.T, l *Loader, dir string){
+	"renamed into place": func(t *testing.T, l *Loader, dir string) {
+		scribble(t, filepath.Join(dir, ".a"), `{"x": 1}`)
+		require.Empty(t, next(t, l))
+		require.NoError(t, os.Rename(filepath.Join(dir, ".a"), filepath.Join(dir, "a.json")))
+		arrives(t, l, "x=1")
+	},
+	"moved from elsewhere": func(t *testing.T, l *Loader, dir string) {
+		from := filepath.Join(t.TempDir(), "a.json")
+		scribble(t, from, `{"x": 1}`)
+		require.NoError(t, os.Rename(from, filepath.Join(dir, "a.json")))
+		arrives(t, l, "x=1")
+	},
+	"written slowly in place": func(t *testing.T, l *Loader, dir string) {
+		f, err := os.Create(filepath.Join(dir, "a.json"))
+		require.NoError(t, err)
+		for i := range 3 {
+			_, err = fmt.Fprintf(f, "{\"x\": %d}\n{\"x\"", i)
+			require.NoError(t, err)
+			require.Empty(t, next(t, l), "somebody has it open for writing")
+			_, err = fmt.Fprintf(f, ": %d}\n", i+10)
+			require.NoError(t, err)
+		}
+		require.NoError(t, f.Close())
+		arrives(t, l, "x=0", "x=1", "x=10", "x=11", "x=12", "x=2")
+	},
+	"appended to": func(t *testing.T, l *Loader, dir string) {
+		path := filepath.Join(dir, "a.json")
+		scribble(t, path, `{"x": 1}`)
+		arrives(t, l, "x=1")
+		f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+		require.NoError(t, err)
+		_, err = f.WriteString(`{"x": 2}`)
+		require.NoError(t, errors.Join(err, f.Close()))
+		require.Empty(t, next(t, l))
+		require.Equal(t, Changed, l.Files()[0].State)
+	},
+	"replaced": func(t *testing.T, l *Loader, dir string) {
+		path := filepath.Join(dir, "a.json")
+		scribble(t, path, `{"x": `)
+		require.Empty(t, next(t, l))
+		put(t, path, `{"x": 22}`)
+		arrives(t, l, "x=22")
+		put(t, path, `{"x": 333}`)
+		require.Empty(t, next(t, l))
+	},
+	"deleted before it is read": func(t *testing.T, l *Loader, dir string) {
+		path := filepath.Join(dir, "a.json")
+		scribble(t, path, `{"x": 1}`)
+		require.NoError(t, os.Remove(path))
+		require.Empty(t, next(t, l))
+		require.Empty(t, l.Files())
+		scribble(t, path, `{"x": 2}`)
+		arrives(t, l, "x=2")
+		require.NoError(t, os.Remove(path))
+		require.Empty(t, next(t, l))
+		require.Equal(t, Loaded, l.Files()[0].State)
+	},
+	"hidden and temporary names": func(t *testing.T, l *Loader, dir string) {
+		for _, name := range []string{".a.json", "_a.json", "a.json.tmp", "a.json.part", "a.json~", "a.json.crdownload", ".a.json.swp"} {
+			scribble(t, filepath.Join(dir, name), `{"x": 1}`)
+		}
+		require.Empty(t, next(t, l))
+		require.NoError(t, os.Rename(filepath.Join(dir, "a.json.part"), filepath.Join(dir, "a.json")))
+		arrives(t, l, "x=1")
+	},
+	"thousands at once": func(t *testing.T, l *Loader, dir string) {
+		var want []string
+		for i := range 3000 {
+			scribble(t, filepath.Join(dir, fmt.Sprintf("%d.json", i)), fmt.Sprintf(`{"x": %d}`, i))
+			want = append(want, fmt.Sprintf("x=%d", i))
+		}
+		arrives(t, l, want...)
+	},
+	"a directory made later": func(t *testing.T, l *Loader, dir string) {
+		require.NoError(t, os.Remove(dir))
+		require.Empty(t, next(t, l))
+		require.NoError(t, os.Mkdir(dir, 0o755))
+		scribble(t, filepath.Join(dir, "a.json"), `{"x": 1}`)
+		arrives(t, l, "x=1")
+		require.NoError(t, os.RemoveAll(dir))
+		require.NoError(t, os.Mkdir(dir, 0o755))
+		scribble(t, filepath.Join(dir, "b.json"), `{"x": 2}`)
+		arrives(t, l, "x=2")
+	},
+	"a directory inside made later": func(t *testing.T, l *Loader, dir string) {
+		require.NoError(t, os.MkdirAll(filepath.Join(dir, "sub", "day"), 0o755))
+		scribble(t, filepath.Join(dir, "sub", "day", "a.json"), `{"x": 1}`)
+		arrives(t, l, "x=1")
+	},
+}
+
 // TestTheHabitsOfWriters has each kind of writer at work in front of a loader with notifications, and of one without.
 func TestTheHabitsOfWriters(t *testing.T) {
 	for _, notify := range []bool{true, false} {
-		for name, habit := range map[string]func(t *testing.T, l *Loader, dir string){
-			"renamed into place": func(t *testing.T, l *Loader, dir string) {
-				scribble(t, filepath.Join(dir, ".a"), `{"x": 1}`)
-				require.Empty(t, next(t, l))
-				require.NoError(t, os.Rename(filepath.Join(dir, ".a"), filepath.Join(dir, "a.json")))
-				arrives(t, l, "x=1")
-			},
-			"moved from elsewhere": func(t *testing.T, l *Loader, dir string) {
-				from := filepath.Join(t.TempDir(), "a.json")
-				scribble(t, from, `{"x": 1}`)
-				require.NoError(t, os.Rename(from, filepath.Join(dir, "a.json")))
-				arrives(t, l, "x=1")
-			},
-			"written slowly in place": func(t *testing.T, l *Loader, dir string) {
-				f, err := os.Create(filepath.Join(dir, "a.json"))
-				require.NoError(t, err)
-				for i := range 3 {
-					_, err = fmt.Fprintf(f, "{\"x\": %d}\n{\"x\"", i)
-					require.NoError(t, err)
-					require.Empty(t, next(t, l), "somebody has it open for writing")
-					_, err = fmt.Fprintf(f, ": %d}\n", i+10)
-					require.NoError(t, err)
-				}
-				require.NoError(t, f.Close())
-				arrives(t, l, "x=0", "x=1", "x=10", "x=11", "x=12", "x=2")
-			},
-			"appended to": func(t *testing.T, l *Loader, dir string) {
-				path := filepath.Join(dir, "a.json")
-				scribble(t, path, `{"x": 1}`)
-				arrives(t, l, "x=1")
-				f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
-				require.NoError(t, err)
-				_, err = f.WriteString(`{"x": 2}`)
-				require.NoError(t, errors.Join(err, f.Close()))
-				require.Empty(t, next(t, l))
-				require.Equal(t, Changed, l.Files()[0].State)
-			},
-			"replaced": func(t *testing.T, l *Loader, dir string) {
-				path := filepath.Join(dir, "a.json")
-				scribble(t, path, `{"x": `)
-				require.Empty(t, next(t, l))
-				put(t, path, `{"x": 22}`)
-				arrives(t, l, "x=22")
-				put(t, path, `{"x": 333}`)
-				require.Empty(t, next(t, l))
-			},
-			"deleted before it is read": func(t *testing.T, l *Loader, dir string) {
-				path := filepath.Join(dir, "a.json")
-				scribble(t, path, `{"x": 1}`)
-				require.NoError(t, os.Remove(path))
-				require.Empty(t, next(t, l))
-				require.Empty(t, l.Files())
-				scribble(t, path, `{"x": 2}`)
-				arrives(t, l, "x=2")
-				require.NoError(t, os.Remove(path))
-				require.Empty(t, next(t, l))
-				require.Equal(t, Loaded, l.Files()[0].State)
-			},
-			"hidden and temporary names": func(t *testing.T, l *Loader, dir string) {
-				for _, name := range []string{".a.json", "_a.json", "a.json.tmp", "a.json.part", "a.json~", "a.json.crdownload", ".a.json.swp"} {
-					scribble(t, filepath.Join(dir, name), `{"x": 1}`)
-				}
-				require.Empty(t, next(t, l))
-				require.NoError(t, os.Rename(filepath.Join(dir, "a.json.part"), filepath.Join(dir, "a.json")))
-				arrives(t, l, "x=1")
-			},
-			"thousands at once": func(t *testing.T, l *Loader, dir string) {
-				var want []string
-				for i := range 3000 {
-					scribble(t, filepath.Join(dir, fmt.Sprintf("%d.json", i)), fmt.Sprintf(`{"x": %d}`, i))
-					want = append(want, fmt.Sprintf("x=%d", i))
-				}
-				arrives(t, l, want...)
-			},
-			"a directory made later": func(t *testing.T, l *Loader, dir string) {
-				require.NoError(t, os.Remove(dir))
-				require.Empty(t, next(t, l))
-				require.NoError(t, os.Mkdir(dir, 0o755))
-				scribble(t, filepath.Join(dir, "a.json"), `{"x": 1}`)
-				arrives(t, l, "x=1")
-				require.NoError(t, os.RemoveAll(dir))
-				require.NoError(t, os.Mkdir(dir, 0o755))
-				scribble(t, filepath.Join(dir, "b.json"), `{"x": 2}`)
-				arrives(t, l, "x=2")
-			},
-			"a directory inside made later": func(t *testing.T, l *Loader, dir string) {
-				require.NoError(t, os.MkdirAll(filepath.Join(dir, "sub", "day"), 0o755))
-				scribble(t, filepath.Join(dir, "sub", "day", "a.json"), `{"x": 1}`)
-				arrives(t, l, "x=1")
-			},
-		} {
+		for name, habit := range habits {
 			t.Run(fmt.Sprintf("%s, notifications %t", name, notify), func(t *testing.T) {
 				t.Parallel()
 				dir := filepath.Join(t.TempDir(), "in")
@@ -314,6 +317,14 @@ func (w *writer) close(name string) {
 	w.settle(name)
 }
 
+func (w *writer) closeAll() {
+	for name, f := range w.files {
+		if f.open != nil {
+			w.close(name)
+		}
+	}
+}
+
 // took compares the rows of a committed batch with the model: of each file one content, whole, and that once.
 func (w *writer) took(rows []string) {
 	by := map[string][]string{}
@@ -333,17 +344,17 @@ func (w *writer) took(rows []string) {
 // TestRandomHabitsAgainstAModel has writers rename, write in place, append, replace and delete, kills the loader before
 // and after commits, and checks that of each file one whole content came, once. A large directory takes another way.
 func TestRandomHabitsAgainstAModel(t *testing.T) {
+	if _, known := writersOf(os.Args[0]); !known {
+		t.Skip("skipped: this system does not tell whether a file is open for writing")
+	}
 	for _, large := range []bool{false, true} {
 		seed := uint64(time.Now().UnixNano())
 		t.Logf("seed %d, large %t", seed, large)
 		r := rand.New(rand.NewPCG(seed, 0))
 		w := &writer{t: t, r: r, dir: t.TempDir(), clock: time.Now().Add(-time.Minute / 2), files: map[string]*written{}}
-		if _, known := writersOf(os.Args[0]); !known {
-			t.Skip("skipped: this system does not tell whether a file is open for writing")
-		}
 		state := filepath.Join(t.TempDir(), "state")
 		committed := int64(0)
-		reopen := func() *Loader {
+		reopen := func() *Loader { // as after a kill
 			l := open(t, w.dir, state, committed, map[string]string{"maxFilesPerTrigger": "4"})
 			if large {
 				l.lister.cost, l.lister.last = time.Second, time.Now()
@@ -386,11 +397,7 @@ func TestRandomHabitsAgainstAModel(t *testing.T) {
 				w.act()
 			}
 		}
-		for name, f := range w.files {
-			if f.open != nil {
-				w.close(name)
-			}
-		}
+		w.closeAll()
 		if large {
 			l.lister.last = time.Time{} // the listing decides in the end
 		}
