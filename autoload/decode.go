@@ -172,7 +172,7 @@ type fileRows struct {
 	rows    int64
 	rescued int64       // rows with something in the rescued column
 	unknown []namedType // names that are no columns yet, in order of appearance
-	bytes   int64       // of content whose rows are in batches
+	bytes   int64       // of memory that batches take, about
 
 	shape    *shape // of the file
 	streamed bool   // the rows are not in batches: the file is read again
@@ -211,7 +211,7 @@ func (d *decoder) decode(path string, p *piece, cut bool) (fileRows, error) {
 		err = d.walk(d.row)
 	}
 	out := d.finish()
-	out.bytes = int64(len(p.data))
+	out.weigh(int64(len(p.data)), len(d.schema))
 	if err != nil && !cut {
 		return fileRows{}, err
 	}

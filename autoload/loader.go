@@ -67,7 +67,7 @@ type Loader struct {
 	left       []string     // files of the last look that were too many for a batch, oldest first
 	trickles   bool         // the last batch was of files that notifications told of
 	cleanAfter time.Time    // of the last error of cleanSource
-	keep       int64        // bytes of content that are kept in memory
+	keep       int64        // bytes of memory that the rows of a batch may take
 	sampled    bool         // columns were inferred from a sample
 
 	mu        sync.Mutex // guards what follows; nothing slow happens under it
@@ -242,7 +242,7 @@ func (l *Loader) sample(ctx context.Context, files []candidate) error {
 func (l *Loader) unsampled() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.cfg.Options.content.evolution != addNewColumns && !l.sampled && l.durable == 0
+	return l.cfg.Options.content.evolution != addNewColumns && l.durable == 0 && (!l.sampled || len(l.columns.schema) == 0)
 }
 
 // Schema returns the columns known so far, hidden ones last; later files may add some.

@@ -69,7 +69,7 @@ func (r *reader) parquet(d *decoder, f *os.File, c candidate, split *splitter, y
 			}
 			row += int64(b.Len)
 			out := d.finish()
-			out.bytes = file.BatchBytes(group)
+			out.weigh(file.BatchBytes(group), len(d.schema))
 			return yield(out)
 		}); err != nil {
 			return err

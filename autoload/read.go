@@ -120,7 +120,7 @@ type reader struct {
 	columns columns
 	sample  bool         // only the beginning of each file
 	step    int          // bytes of a piece, 0 for the usual size
-	keep    int64        // bytes of content whose rows may be in memory
+	keep    int64        // bytes of memory that rows may take
 	kept    atomic.Int64 // and are
 	large   sync.Mutex
 }

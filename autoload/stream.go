@@ -12,9 +12,19 @@ import (
 	"smelt/tables"
 )
 
-// keepBytes is how much content of the files of a batch is kept in memory between its first reading, which checks it and
-// finds its columns, and the commit. What is beyond it is read again by each scan.
-const keepBytes = 64 << 20
+const (
+	// keepBytes is how much memory the rows of a batch may take between the first reading of its files, which checks them
+	// and finds the columns, and the commit. What is beyond it is read again by each scan.
+	keepBytes = 128 << 20
+	// cellBytes and hiddenBytes are about what a value and the hidden columns of a row take beside the text.
+	cellBytes   = 16
+	hiddenBytes = 100
+)
+
+// weigh estimates the memory of rows that were decoded from so many bytes.
+func (f *fileRows) weigh(content int64, columns int) {
+	f.bytes = content + f.rows*int64(columns*cellBytes+hiddenBytes)
+}
 
 // stream is a file that is too large to be kept. It was read once, whole, without an error, and is read again by each
 // scan; it must be the same file each time.
