@@ -34,7 +34,13 @@ func decodeText(d *decoder, name string, data []byte) (fileRows, error) {
 	if err := p.shape.begin(&p); err != nil {
 		return fileRows{}, err
 	}
-	return d.decode(name, &p, false)
+	p.shape.byLines = p.shape.format == formatJSON && hasLines(data)
+	rows, err := d.decode(name, &p, false)
+	if err != nil && p.shape.byLines {
+		p.shape.byLines = false
+		return d.decode(name, &p, false)
+	}
+	return rows, err
 }
 
 func options(t *testing.T, m map[string]string) Options {
