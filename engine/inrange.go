@@ -14,17 +14,21 @@ import (
 // mendEdits mends UPDATE and DELETE, which no other rule of ours sees. Their comparisons are those of a SELECT, or a DELETE
 // would take rows that a SELECT with the same WHERE does not show.
 func mendEdits(ctx *sql.Context, a *analyzer.Analyzer, n sql.Node, scope *plan.Scope, sel analyzer.RuleSelector, flags *sql.QueryFlags) (sql.Node, transform.TreeIdentity, error) {
+	n, whole, err := checkWhole(ctx, n)
+	if err != nil {
+		return nil, transform.SameTree, err
+	}
 	switch n.(type) {
 	case *plan.Update, *plan.DeleteFrom:
 	default:
-		return n, transform.SameTree, nil
+		return n, whole, nil
 	}
 	n, literals, err := retypeLiterals(ctx, a, n, scope, sel, flags)
 	if err != nil {
 		return nil, transform.SameTree, err
 	}
 	n, sets, err := transform.NodeWithOpaque(ctx, n, checkSets)
-	return n, literals && sets, err
+	return n, whole && literals && sets, err
 }
 
 // checkSets has UPDATE refuse numbers that do not fit their column, as INSERT does: go-mysql-server would store the

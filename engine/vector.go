@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"errors"
 	"io"
+	"slices"
 	"sync/atomic"
 
 	"github.com/dolthub/go-mysql-server/sql"
@@ -99,7 +101,7 @@ func (v *vectorAggregate) BuildRowIter(ctx *sql.Context, b sql.NodeExecBuilder, 
 	if len(row) == 0 && !v.vectors.off.Load() {
 		if p := v.plan(ctx); p != nil {
 			v.vectors.taken.Add(1)
-			return &vectorIter{plan: p}, nil
+			return &vectorIter{plan: p, byRows: func() (sql.RowIter, error) { return b.Build(ctx, v.Child, row) }}, nil
 		}
 	}
 	return b.Build(ctx, v.Child, row)
@@ -121,7 +123,15 @@ type vectorPlan struct {
 	filters  []vectorTest
 	keys     []vectorExpr
 	outputs  []accumulator
-	counts   bool // nothing but counts of rows is asked for
+	counts   bool                // nothing but counts of rows is asked for
+	whole    []*vectorArithmetic // those of whole numbers, which may overflow
+}
+
+// errByRows ends a plan that met a number which does not fit, perhaps in a row that no filter lets through: the rows tell.
+var errByRows = errors.New("a whole number does not fit")
+
+func (p *vectorPlan) overflowed() bool {
+	return slices.ContainsFunc(p.whole, func(a *vectorArithmetic) bool { return a.overflow })
 }
 
 // groups runs the plan and returns how many groups there are; the outputs hold their values.
@@ -161,6 +171,9 @@ func (p *vectorPlan) read(ctx *sql.Context, reader tables.Reader) (int, error) {
 			return 0, err
 		}
 		rows := chosen.rows(b, p.filters)
+		if p.overflowed() {
+			return 0, errByRows
+		}
 		if len(rows) == 0 {
 			continue
 		}
@@ -170,6 +183,9 @@ func (p *vectorPlan) read(ctx *sql.Context, reader tables.Reader) (int, error) {
 		}
 		for _, out := range p.outputs {
 			out.add(b, rows, groups, keys.count)
+		}
+		if p.overflowed() {
+			return 0, errByRows
 		}
 	}
 	if len(p.keys) == 0 && keys.count == 0 {
@@ -230,6 +246,9 @@ type vectorIter struct {
 	groups int
 	read   bool
 	next   int
+
+	byRows func() (sql.RowIter, error) // what the plan stands for
+	rows   sql.RowIter                 // nil unless the plan gave up
 }
 
 // Next implements sql.RowIter.
@@ -237,10 +256,16 @@ func (it *vectorIter) Next(ctx *sql.Context) (sql.Row, error) {
 	if !it.read {
 		it.read = true
 		n, err := it.plan.groups(ctx)
+		if errors.Is(err, errByRows) {
+			it.rows, err = it.byRows()
+		}
 		if err != nil {
 			return nil, err
 		}
 		it.groups = n
+	}
+	if it.rows != nil {
+		return it.rows.Next(ctx)
 	}
 	if it.next == it.groups {
 		return nil, io.EOF
@@ -258,8 +283,11 @@ func (it *vectorIter) Next(ctx *sql.Context) (sql.Row, error) {
 }
 
 // Close implements sql.RowIter.
-func (it *vectorIter) Close(*sql.Context) error {
+func (it *vectorIter) Close(ctx *sql.Context) error {
 	it.plan, it.groups, it.next = nil, 0, 0
 	it.read = true
+	if it.rows != nil {
+		return it.rows.Close(ctx)
+	}
 	return nil
 }

@@ -53,7 +53,8 @@ func (f *vectorField) column(b *tables.Batch) *tables.Column {
 	return c
 }
 
-// arithmetic compiles + - * over whole numbers, which wrap around as they do by rows, and over floating-point numbers.
+// arithmetic compiles + - * over whole numbers, which fail where they do not fit as they do by rows, and over
+// floating-point numbers.
 func (c *vectorCompiler) arithmetic(e *expression.Arithmetic, scope vectorScope) (vectorExpr, bool) {
 	result := tables.Type{Kind: tables.Long}
 	switch e.Type(c.ctx) {
@@ -73,7 +74,11 @@ func (c *vectorCompiler) arithmetic(e *expression.Arithmetic, scope vectorScope)
 	}
 	switch e.Op {
 	case "+", "-", "*":
-		return &vectorArithmetic{op: e.Op[0], left: left, right: right, kind: result}, true
+		a := &vectorArithmetic{op: e.Op[0], left: left, right: right, kind: result}
+		if result.Kind == tables.Long {
+			c.plan.whole = append(c.plan.whole, a)
+		}
+		return a, true
 	}
 	return nil, false
 }
@@ -171,6 +176,7 @@ type vectorArithmetic struct {
 	kind        tables.Type
 	own         tables.Column
 	valid       []bool
+	overflow    bool // a whole number did not fit: the plan starts over by rows
 }
 
 func (a *vectorArithmetic) typ() tables.Type { return a.kind }
@@ -182,7 +188,7 @@ func (a *vectorArithmetic) column(b *tables.Batch) *tables.Column {
 		calculate(a.op, a.own.Floats, l.Floats, r.Floats)
 	} else {
 		a.own.Ints = resize(a.own.Ints, b.Len)
-		calculate(a.op, a.own.Ints, l.Ints, r.Ints)
+		a.overflow = !calculateWhole(a.op, a.own.Ints, l.Ints, r.Ints) || a.overflow
 	}
 	switch {
 	case l.Valid == nil:
@@ -199,9 +205,20 @@ func (a *vectorArithmetic) column(b *tables.Batch) *tables.Column {
 	return &a.own
 }
 
-// calculate writes the results for as many values as dst has. The conversions keep the compiler from fusing a product
+// calculateWhole is calculate for whole numbers; ok is false if one did not fit. Those of null rows count, too.
+func calculateWhole(op byte, dst, left, right []int64) (ok bool) {
+	left, right = left[:len(dst)], right[:len(dst)]
+	for i := range dst {
+		if dst[i], ok = exact(left[i], right[i], op); !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// calculate writes the results for as many values as dst has. The conversion keeps the compiler from fusing a product
 // with a sum further up, which would round once less than the row path.
-func calculate[T int64 | float64](op byte, dst, left, right []T) {
+func calculate(op byte, dst, left, right []float64) {
 	left, right = left[:len(dst)], right[:len(dst)]
 	switch op {
 	case '+':
@@ -214,7 +231,7 @@ func calculate[T int64 | float64](op byte, dst, left, right []T) {
 		}
 	default:
 		for i := range dst {
-			dst[i] = T(left[i] * right[i])
+			dst[i] = float64(left[i] * right[i])
 		}
 	}
 }

@@ -180,6 +180,8 @@ func (c *vectorCompiler) expr(e sql.Expression, scope vectorScope) (vectorExpr, 
 		return c.expr(e.Child, scope)
 	case *expression.Arithmetic:
 		return c.arithmetic(e, scope)
+	case *wholeArithmetic:
+		return c.arithmetic(e.Arithmetic, scope)
 	}
 	return nil, false
 }
