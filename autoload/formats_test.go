@@ -179,7 +179,7 @@ func TestPiecesAreTheWholeFile(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
-	for range 3000 {
+	for range 1500 {
 		name, content := randomFile(r)
 		if r.IntN(2) == 0 && len(content) > 0 {
 			b := []byte(content)

@@ -44,7 +44,7 @@ func peak(f func()) uint64 {
 // TestMemoryIsBounded loads files much larger than what may be kept. SMELT_TEST_MB makes them larger: the bound stays.
 func TestMemoryIsBounded(t *testing.T) {
 	const bound = 160 << 20 // bytes: pieces on their way, kept rows, and as much again for the collector
-	size := 64 << 20
+	size := 32 << 20
 	if mb, err := strconv.Atoi(os.Getenv("SMELT_TEST_MB")); err == nil {
 		size = mb << 20
 	}
