@@ -25,11 +25,13 @@ func (l *Loader) Next(ctx context.Context) (*Batch, error) {
 	}
 	for {
 		var told []candidate
-		wait := time.Duration(0)
+		var found listing
+		wait, done := time.Duration(0), false
 		if !l.lister.cheap() {
+			found, done = l.ended()
 			told = l.lister.named(l.watch.told())
 		}
-		if len(told) > 0 && l.lister.recent() {
+		if len(told) > 0 && !done {
 			b, _, pause, err := l.batch(ctx, slices.Clone(told), 1)
 			l.trickles = b != nil
 			if b != nil || err != nil {
@@ -37,8 +39,10 @@ func (l *Loader) Next(ctx context.Context) (*Batch, error) {
 			}
 			wait = pause
 		}
-		found, done, err := l.look(ctx, wait)
-		if err != nil {
+		if !done {
+			found, done = l.look(ctx, wait)
+		}
+		if err := errors.Join(found.err, ctx.Err()); err != nil {
 			return nil, err
 		}
 		if !done {
@@ -119,23 +123,42 @@ func (l *Loader) batch(ctx context.Context, found []candidate, more int) (b *Bat
 	return b, rest, 0, nil
 }
 
-// look looks at the directory: at once where that is cheap, beside where it is not. done is false when a notification or
-// the time came first; the look goes on then. Behind a file that a notification told of it waits for as long as it will
-// take: where files trickle in, looking would otherwise cost a core all the time.
-func (l *Loader) look(ctx context.Context, limit time.Duration) (r listing, done bool, err error) {
-	if l.looking == nil && l.lister.cheap() {
-		r = l.lister.list(l.loaded)
-		return r, true, r.err
+// ended returns the look that ran beside, if it has ended, and sees to it that there is one often enough: files that
+// nobody told of must not wait for those that somebody does.
+func (l *Loader) ended() (r listing, done bool) {
+	if l.looking == nil && !l.lister.recent() {
+		l.lookBeside()
 	}
-	quiet := l.looking == nil && l.trickles && l.lister.recent()
+	select {
+	case r = <-l.looking: // never, without a look
+		l.looking = nil
+		l.lister.note(r)
+		return r, true
+	default:
+		return r, false
+	}
+}
+
+func (l *Loader) lookBeside() {
+	looking, whole := make(chan listing, 1), l.lister.due()
+	l.looking = looking
+	l.beside.Go(func() { looking <- l.lister.look(l.loaded, whole) })
+}
+
+// look looks at the directory: at once where that is cheap, beside where it is not. done is false when a notification,
+// the time or the end of ctx came first; the look goes on then. Behind a file that a notification told of it waits for as
+// long as it will take: where files trickle in, looking would otherwise cost a core all the time.
+func (l *Loader) look(ctx context.Context, limit time.Duration) (r listing, done bool) {
+	if l.looking == nil && l.lister.cheap() {
+		return l.lister.list(l.loaded), true
+	}
+	quiet := l.looking == nil && l.trickles
 	if quiet && (limit == 0 || limit > l.lister.cost) {
 		limit = l.lister.cost
 		l.trickles = false
 	}
 	if l.looking == nil && !quiet {
-		looking, whole := make(chan listing, 1), l.lister.due()
-		l.looking = looking
-		l.beside.Go(func() { looking <- l.lister.look(l.loaded, whole) })
+		l.lookBeside()
 	}
 	var timer <-chan time.Time
 	if limit > 0 {
@@ -145,15 +168,14 @@ func (l *Loader) look(ctx context.Context, limit time.Duration) (r listing, done
 	}
 	select {
 	case <-ctx.Done():
-		return r, false, ctx.Err()
 	case r = <-l.looking: // never, without a look
 		l.looking = nil
 		l.lister.note(r)
-		return r, true, r.err
+		return r, true
 	case <-l.watch.signal:
 	case <-timer:
 	}
-	return r, false, nil
+	return r, false
 }
 
 // pause waits for the time, or a notification that may shorten it.

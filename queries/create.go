@@ -135,6 +135,9 @@ func (f *flow) redefine(ctx context.Context, old *flow, schema tables.Schema) er
 		}
 		return f.alter(ctx, t, schema, newGeneration(), ids)
 	}
+	if err := f.mayReset(); err != nil {
+		return err
+	}
 	d, err := f.definition(schema, newGeneration(), ids)
 	if err != nil {
 		return err

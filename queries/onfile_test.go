@@ -88,3 +88,25 @@ func TestWhatCannotBeTakenBackIsRebuilt(t *testing.T) {
 		})
 	}
 }
+
+func TestATableThatMustNotBeResetIsNot(t *testing.T) {
+	l := newLab(t)
+	l.star("SELECT * FROM `files:1` AS `files_1`", "files:1")
+	l.star("SELECT * FROM `stream:bronze` AS `bronze`", "stream:bronze")
+	l.star("SELECT n FROM `files:1` AS `files_1`", "files:1")
+	const properties = " TBLPROPERTIES (pipelines.reset.allowed = FALSE) AS SELECT "
+	l.drop("in", file{columns: []string{"n"}, rows: values("n", 1, 2)})
+	l.must("CREATE STREAMING TABLE bronze" + properties + "* FROM STREAM read_files('in')")
+	l.must("CREATE STREAMING TABLE silver AS SELECT * FROM STREAM(bronze)")
+	l.settle()
+	require.ErrorContains(t, l.graph.Refresh(context.Background(), "live", "bronze", true), "pipelines.reset.allowed")
+	require.ErrorContains(t, l.create("CREATE OR REFRESH STREAMING TABLE bronze"+properties+"n FROM STREAM read_files('in')"), "pipelines.reset.allowed")
+	require.NoError(t, l.graph.Refresh(context.Background(), "live", "silver", true))
+	require.NoError(t, l.graph.Refresh(context.Background(), "live", "bronze", false))
+	l.settle()
+	require.Equal(t, []any{int64(1), int64(2)}, l.column("bronze", "n"))
+	l.must("CREATE OR REFRESH STREAMING TABLE bronze AS SELECT * FROM STREAM read_files('in')")
+	require.NoError(t, l.graph.Refresh(context.Background(), "live", "bronze", true))
+	l.settle()
+	require.Equal(t, []any{int64(1), int64(2)}, l.column("silver", "n"))
+}

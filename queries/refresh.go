@@ -13,6 +13,9 @@ import (
 
 // restart empties the table and begins a new generation: streams of it start over, and so does this flow.
 func (f *flow) restart(ctx context.Context, t *tables.Table, why string) error {
+	if err := f.mayReset(); err != nil {
+		return fmt.Errorf("%s: %w", why, err)
+	}
 	// Ids first: a source that is rebuilt from here on makes the new content outdated at once.
 	ids, err := f.currentIDs()
 	if err != nil {
@@ -32,6 +35,17 @@ func (f *flow) restart(ctx context.Context, t *tables.Table, why string) error {
 	_, err = t.Commit(ctx, tables.Commit{Operation: "FULL REFRESH", Parameters: map[string]string{"reason": why}, Overwrite: true, Define: &d, NewID: true,
 		Prepare: func(ctx context.Context) error { return f.carry(ctx, t, d.Properties[propertyFlow]) }})
 	return err
+}
+
+// propertyReset is what Delta Live Tables calls the protection of a table whose sources may be gone, as files are that
+// cleanSource took away: it is not filled anew.
+const propertyReset = "pipelines.reset.allowed"
+
+func (f *flow) mayReset() error {
+	if strings.EqualFold(f.create.Properties[propertyReset], "false") {
+		return fmt.Errorf("%w: TBLPROPERTIES say %s = false, so %s is not filled anew", ErrUnsupported, propertyReset, f.ref)
+	}
+	return nil
 }
 
 // describe binds the SELECT and returns the table's columns; nil when a source has no columns yet. overlay may name
