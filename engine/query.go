@@ -21,22 +21,27 @@ var (
 // q.Tables does not hold are read from the store, each at one version.
 func (e *sqlEngine) query(ctx context.Context, q queries.Query) (queries.Result, error) {
 	ctx, cancel := context.WithCancel(withStatement(ctx, q.SQL, q.Tables))
-	result, err := e.start(ctx, q)
+	result, err := e.start(ctx, q, cancel)
 	if err != nil {
 		err = inward(ctx, e.log, err) // before cancel, which would look like a KILL
 		cancel()
 		return nil, err
 	}
-	result.cancel = cancel
 	return result, nil
 }
 
-func (e *sqlEngine) start(ctx context.Context, q queries.Query) (result *rowReader, err error) {
+func (e *sqlEngine) start(ctx context.Context, q queries.Query, cancel context.CancelFunc) (result queries.Result, err error) {
 	defer recovered(e.log, &err)
 	sqlCtx := e.newContext(ctx, q.Database, q.SQL)
 	statement, err := e.selectStatement(sqlCtx, q)
 	if err != nil {
 		return nil, err
+	}
+	if pass, err := e.passThrough(sqlCtx, statement, q); err != nil {
+		return nil, err
+	} else if pass != nil {
+		pass.cancel = cancel
+		return pass, nil
 	}
 	from, rows, _, err := e.engine.QueryWithBindings(sqlCtx, q.SQL, statement, nil, &sql.QueryFlags{})
 	if err != nil {
@@ -46,7 +51,7 @@ func (e *sqlEngine) start(ctx context.Context, q queries.Query) (result *rowRead
 	if err != nil {
 		return nil, errorsJoinClose(err, rows.Close(sqlCtx))
 	}
-	return &rowReader{engine: e, ctx: sqlCtx, rows: rows, builder: newBatchBuilder(from, to)}, nil
+	return &rowReader{engine: e, ctx: sqlCtx, rows: rows, builder: newBatchBuilder(from, to), cancel: cancel}, nil
 }
 
 // describe binds one SELECT without running it and returns its columns; it is a queries.DescribeFunc.
