@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -147,18 +146,16 @@ func (e *Engine) batch(ctx context.Context, statement string) (*tables.Batch, er
 	}
 	defer result.Close()
 	out := tables.NewBatch(result.Schema(), 0)
-	for {
-		b, err := result.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			return out, nil
-		}
-		if err != nil {
-			return nil, err
-		}
+	err = tables.EachBatch(ctx, result, func(b *tables.Batch) error {
 		if out.Append(b); out.Len > maxBatchRows {
-			return nil, fmt.Errorf("read rows for the status page: more than %d", maxBatchRows)
+			return fmt.Errorf("read rows for the status page: more than %d", maxBatchRows)
 		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
+	return out, nil
 }
 
 // Run processes everything that is there and returns when nothing is left to do.

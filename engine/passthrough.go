@@ -117,12 +117,7 @@ func tableOf(n sql.Node) *relationTable {
 	case *plan.TableAlias:
 		return tableOf(n.Child)
 	case *plan.ResolvedTable:
-		switch t := n.Table.(type) {
-		case *relationTable:
-			return t
-		case *storeTable:
-			return t.relationTable
-		}
+		return relationOf(n.Table)
 	}
 	return nil
 }

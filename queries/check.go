@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -83,15 +82,11 @@ func (f *flow) checkView(ctx context.Context, t *tables.Table) error {
 	defer result.Close()
 	rows := newChecked(result, f.create.Expectations, &Progress{})
 	var batches []*tables.Batch
-	for {
-		b, err := rows.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return err
-		}
+	if err := tables.EachBatch(ctx, rows, func(b *tables.Batch) error {
 		batches = append(batches, b)
+		return nil
+	}); err != nil {
+		return err
 	}
 	if got, want := now.Schema().Names(), rows.Schema().Names(); !slices.Equal(got, want) {
 		return fmt.Errorf("its columns are %s, those of its SELECT %s", strings.Join(got, ", "), strings.Join(want, ", "))

@@ -2,9 +2,7 @@ package queries
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 
@@ -174,18 +172,16 @@ func rowsWith(ctx context.Context, now *tables.Snapshot, column, value string) (
 // collect reads a result whole.
 func collect(ctx context.Context, r tables.Reader, schema tables.Schema, choose func(*tables.Batch) *tables.Batch) (*tables.Batch, error) {
 	out := tables.NewBatch(schema, 0)
-	for {
-		b, err := r.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			return out, nil
-		}
-		if err != nil {
-			return nil, err
-		}
+	err := tables.EachBatch(ctx, r, func(b *tables.Batch) error {
 		if out.Append(choose(b)); out.Len > maxUnloadRows {
-			return nil, fmt.Errorf("take out rows: %w: more than %d in one commit; REFRESH ... FULL starts over", ErrUnsupported, maxUnloadRows)
+			return fmt.Errorf("take out rows: %w: more than %d in one commit; REFRESH ... FULL starts over", ErrUnsupported, maxUnloadRows)
 		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
+	return out, nil
 }
 
 // pathColumn returns the column of the table that tells the file of a row, "" if it has none: the one that the SELECT

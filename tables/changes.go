@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"smelt/tables/delta"
 )
@@ -44,32 +45,38 @@ func (t *Table) ChangesUpTo(ctx context.Context, from, to, maxRows int64) (*Chan
 	if _, err := t.reach(ctx, max(from+1, born)); err != nil {
 		return nil, fmt.Errorf("read changes of %s.%s: %w", t.db, t.name, err)
 	}
-	c, now, err := t.changes(from, to, maxRows)
+	c, now, removed, err := t.changes(from, to, maxRows)
 	if err != nil {
 		return nil, err
+	}
+	if !removed {
+		return c, nil // nothing of what was added can have gone: the stream at the tip looks at no file
 	}
 	return c, c.checkFiles(now.live())
 }
 
-func (t *Table) changes(from, to, maxRows int64) (*Changes, *Snapshot, error) {
+// changes returns the range, the newest version, and whether any commit since the beginning of the range took files out.
+func (t *Table) changes(from, to, maxRows int64) (c *Changes, now *Snapshot, removed bool, err error) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	if t.dropped {
-		return nil, nil, fmt.Errorf("table %s.%s: %w", t.db, t.name, ErrNotFound)
+		return nil, nil, false, fmt.Errorf("table %s.%s: %w", t.db, t.name, ErrNotFound)
 	}
 	newest := t.current.Version()
 	if from > newest {
-		return nil, nil, fmt.Errorf("read changes of %s.%s after version %d: the newest is %d", t.db, t.name, from, newest)
+		return nil, nil, false, fmt.Errorf("read changes of %s.%s after version %d: the newest is %d", t.db, t.name, from, newest)
 	}
 	born := t.current.state.Born
-	c := &Changes{From: from, To: from, table: t, id: t.current.ID(), schema: t.current.Schema()}
+	c = &Changes{From: from, To: from, table: t, id: t.current.ID(), schema: t.current.Schema()}
 	first := max(from+1, born)
 	if first < t.first {
 		// The log no longer tells what came in and what went out: to a stream that is as if rows had been changed.
 		c.Rewritten, c.RewriteVersion = true, t.first-1
 		first = t.first
 	}
-	for _, e := range t.commits[min(first-t.first, int64(len(t.commits))):] {
+	entries := t.commits[min(first-t.first, int64(len(t.commits))):]
+	removed = c.Rewritten || slices.ContainsFunc(entries, func(e commitEntry) bool { return e.removed })
+	for _, e := range entries {
 		if e.info.Version > to || maxRows > 0 && c.RowCount > 0 && c.RowCount+e.rows > maxRows {
 			break
 		}
@@ -81,7 +88,7 @@ func (t *Table) changes(from, to, maxRows int64) (*Changes, *Snapshot, error) {
 		c.RowCount += e.rows
 		c.To = e.info.Version
 	}
-	return c, t.current, nil
+	return c, t.current, removed, nil
 }
 
 // checkFiles looks for the files that no longer belong to the table: VACUUM may have removed them.

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"slices"
 	"strconv"
 
 	"smelt/tables/delta"
@@ -76,21 +76,9 @@ func (t *Table) find(ctx context.Context, now *Snapshot, f delta.File, e *edit) 
 	if e.found == e.old.Len {
 		return false, nil
 	}
-	rows, err := scanFiles(ctx, t, now.Schema(), nil, []delta.File{f})
-	if err != nil {
-		return false, err
-	}
-	defer rows.Close()
 	place := e.rows
 	var key []byte
-	for {
-		b, err := rows.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return false, err
-		}
+	err = t.each(ctx, now.Schema(), []delta.File{f}, func(b *Batch) error {
 		for row := range b.Len {
 			key = rowKey(key[:0], b, row, allDigits)
 			if list := e.left[string(key)]; len(list) > 0 {
@@ -104,6 +92,10 @@ func (t *Table) find(ctx context.Context, now *Snapshot, f delta.File, e *edit) 
 			}
 			place++
 		}
+		return nil
+	})
+	if err != nil {
+		return false, err
 	}
 	if hit {
 		e.rows = place
@@ -184,20 +176,12 @@ func (r *editReader) apply(b *Batch) *Batch {
 	if r.edit.updated == nil {
 		return out
 	}
-	changed := r.edit.updated.Filter(marks(replaced, r.edit.updated.Len))
+	slices.Sort(replaced)
+	changed := r.edit.updated.Pick(replaced)
 	joined := NewBatch(b.Schema, out.Len+changed.Len)
 	joined.Append(out)
 	joined.Append(changed)
 	return joined
-}
-
-// marks returns a mask of n with true at the places.
-func marks(places []int, n int) []bool {
-	mask := make([]bool, n)
-	for _, p := range places {
-		mask[p] = true
-	}
-	return mask
 }
 
 // Close implements Reader.
@@ -241,22 +225,9 @@ func (t *Table) Restore(ctx context.Context, version int64) (int64, error) {
 		if err := now.checkWrite(false, true); err != nil {
 			return ch, err
 		}
-		wanted := map[string]bool{}
-		for _, f := range then.state.Files {
-			wanted[f.Path] = true
-		}
-		there := map[string]bool{}
-		for _, f := range now.state.Files {
-			there[f.Path] = true
-			if !wanted[f.Path] {
-				ch.removes = append(ch.removes, f)
-			}
-		}
+		ch.removes = missingFrom(now.state.Files, then.state.Files)
 		var adds []delta.Add
-		for _, f := range then.state.Files {
-			if there[f.Path] {
-				continue
-			}
+		for _, f := range missingFrom(then.state.Files, now.state.Files) {
 			if _, err := t.store.fs.Stat(t.pathOf(f)); err != nil {
 				return ch, fmt.Errorf("version %d: data file %s: %w", version, f.Path, err)
 			}

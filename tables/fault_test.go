@@ -100,9 +100,8 @@ type faultRun struct {
 	failures int
 	// acknowledged tells that the last step said of itself that it was done.
 	acknowledged bool
-	repair       func() // called before a step is done again; nil for nothing
-	looking      bool   // the test reads, not the table
-	vacuumed     bool
+	repair       func()          // called before a step is done again; nil for nothing
+	looking      bool            // the test reads, not the table
 	named        map[string]bool // data files that a commit named
 	unnamed      []string        // data files that none did when the table was vacuumed
 }

@@ -33,6 +33,7 @@ type commitEntry struct {
 	files   []delta.File // added with dataChange
 	rows    int64        // of files
 	rewrote bool         // rows were removed or changed
+	removed bool         // files went, their rows with them or not
 }
 
 // entryOf reads one commit; files are those that it adds.
@@ -46,8 +47,9 @@ func entryOf(version int64, actions []delta.Action, files []delta.File) commitEn
 	}
 	for _, a := range actions {
 		switch {
-		case a.Remove != nil && a.Remove.DataChange:
-			e.rewrote = true
+		case a.Remove != nil:
+			e.removed = true
+			e.rewrote = e.rewrote || a.Remove.DataChange
 		case a.CommitInfo != nil:
 			e.info.Time = time.UnixMilli(a.CommitInfo.Timestamp).UTC()
 			e.info.Operation, e.info.Parameters, e.info.Metrics = a.CommitInfo.Operation, a.CommitInfo.OperationParameters, a.CommitInfo.OperationMetrics

@@ -94,17 +94,31 @@ func ReadAll(ctx context.Context, rel Relation, columns []string) (*Batch, error
 		}
 	}
 	out := NewBatch(schema, 0)
+	err = EachBatch(ctx, r, func(b *Batch) error {
+		if out.Len+b.Len > maxReadAllRows {
+			return fmt.Errorf("read relation: more than %d rows", maxReadAllRows)
+		}
+		out.Append(b)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// EachBatch calls f for each batch of a reader until its end or the first error. The reader is not closed.
+func EachBatch(ctx context.Context, r Reader, f func(*Batch) error) error {
 	for {
 		b, err := r.Next(ctx)
 		if errors.Is(err, io.EOF) {
-			return out, nil
+			return nil
+		}
+		if err == nil {
+			err = f(b)
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if out.Len+b.Len > maxReadAllRows {
-			return nil, fmt.Errorf("read relation: more than %d rows", maxReadAllRows)
-		}
-		out.Append(b)
 	}
 }

@@ -2,9 +2,7 @@ package tables
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 
 	"smelt/tables/delta"
 )
@@ -75,16 +73,5 @@ func (t *Table) each(ctx context.Context, schema Schema, files []delta.File, f f
 		return err
 	}
 	defer rows.Close()
-	for {
-		b, err := rows.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err == nil {
-			err = f(b)
-		}
-		if err != nil {
-			return err
-		}
-	}
+	return EachBatch(ctx, rows, f)
 }

@@ -277,16 +277,7 @@ func (t *Table) Vacuum(ctx context.Context, retain time.Duration, dry bool) (pat
 		retain = retention(now, "delta.deletedFileRetentionDuration", fileRetention)
 	}
 	cutoff := time.Now().Add(-retain)
-	needed := map[string]bool{}
-	for _, f := range now.state.Files {
-		needed[localName(f.Path)] = true
-	}
-	for _, f := range t.replay.Tombstones(0) {
-		if f.DeletionTimestamp > cutoff.UnixMilli() {
-			needed[localName(f.Path)] = true
-		}
-	}
-	if paths, err = t.unneeded("", needed, cutoff); err != nil || dry || len(paths) == 0 {
+	if paths, err = t.unneeded("", t.needed(cutoff), cutoff); err != nil || dry || len(paths) == 0 {
 		return paths, err
 	}
 	for i, path := range paths {
@@ -300,6 +291,20 @@ func (t *Table) Vacuum(ctx context.Context, retain time.Duration, dry bool) (pat
 	_, err = t.publish(change{Commit: Commit{Operation: "VACUUM END", Parameters: map[string]string{"status": "COMPLETED"},
 		Metrics: map[string]string{"numDeletedFiles": strconv.Itoa(len(paths))}}})
 	return paths, err
+}
+
+// needed returns the data files of the present version and those that went after a time. The caller holds commitMu.
+func (t *Table) needed(since time.Time) map[string]bool {
+	needed := map[string]bool{}
+	for _, f := range t.Snapshot().state.Files {
+		needed[localName(f.Path)] = true
+	}
+	for _, f := range t.replay.Tombstones(0) {
+		if f.DeletionTimestamp > since.UnixMilli() {
+			needed[localName(f.Path)] = true
+		}
+	}
+	return needed
 }
 
 // localName decodes the path of a data file; one that cannot be decoded is taken as it stands.

@@ -2,9 +2,7 @@ package tables
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"time"
 )
 
@@ -18,15 +16,11 @@ func (t *Table) Verify(ctx context.Context) (stray int, err error) {
 	}
 	defer rows.Close()
 	var got int64
-	for {
-		b, err := rows.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return 0, err
-		}
+	if err := EachBatch(ctx, rows, func(b *Batch) error {
 		got += int64(b.Len)
+		return nil
+	}); err != nil {
+		return 0, err
 	}
 	if got != now.Rows() {
 		return 0, fmt.Errorf("%d rows read, the log says %d", got, now.Rows())
@@ -36,14 +30,7 @@ func (t *Table) Verify(ctx context.Context) (stray int, err error) {
 	}
 	t.commitMu.Lock()
 	defer t.commitMu.Unlock()
-	needed := map[string]bool{}
-	for _, f := range t.Snapshot().state.Files {
-		needed[localName(f.Path)] = true
-	}
-	for _, f := range t.replay.Tombstones(0) {
-		needed[localName(f.Path)] = true
-	}
-	paths, err := t.unneeded("", needed, time.Now())
+	paths, err := t.unneeded("", t.needed(time.Time{}), time.Now())
 	return len(paths), err
 }
 
@@ -79,18 +66,12 @@ func eachRow(ctx context.Context, r Relation, f func(b *Batch, row int)) error {
 		return err
 	}
 	defer rows.Close()
-	for {
-		b, err := rows.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
+	return EachBatch(ctx, rows, func(b *Batch) error {
 		for row := range b.Len {
 			f(b, row)
 		}
-	}
+		return nil
+	})
 }
 
 // describeRow writes a row for a person.

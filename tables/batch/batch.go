@@ -172,33 +172,37 @@ func (c *Column) extend(other *Column, k Kind, had, n int) {
 
 // Filter returns the rows for which keep is true; keep has one value for each row.
 func (b *Batch) Filter(keep []bool) *Batch {
-	out := &Batch{Schema: b.Schema, Columns: make([]Column, len(b.Columns))}
-	for _, k := range keep {
+	rows := make([]int, 0, len(keep))
+	for row, k := range keep {
 		if k {
-			out.Len++
+			rows = append(rows, row)
 		}
 	}
+	return b.Pick(rows)
+}
+
+// Pick returns the rows at these places, in their order.
+func (b *Batch) Pick(rows []int) *Batch {
+	out := &Batch{Schema: b.Schema, Columns: make([]Column, len(b.Columns)), Len: len(rows)}
 	for i := range b.Columns {
 		from, to := &b.Columns[i], &out.Columns[i]
-		to.Valid = pick(from.Valid, keep, out.Len)
-		to.Bools = pick(from.Bools, keep, out.Len)
-		to.Ints = pick(from.Ints, keep, out.Len)
-		to.Floats = pick(from.Floats, keep, out.Len)
-		to.Strings = pick(from.Strings, keep, out.Len)
-		to.Decimals = pick(from.Decimals, keep, out.Len)
+		to.Valid = pick(from.Valid, rows)
+		to.Bools = pick(from.Bools, rows)
+		to.Ints = pick(from.Ints, rows)
+		to.Floats = pick(from.Floats, rows)
+		to.Strings = pick(from.Strings, rows)
+		to.Decimals = pick(from.Decimals, rows)
 	}
 	return out
 }
 
-func pick[T any](values []T, keep []bool, n int) []T {
+func pick[T any](values []T, rows []int) []T {
 	if values == nil {
 		return nil
 	}
-	out := make([]T, 0, n)
-	for i, k := range keep {
-		if k {
-			out = append(out, values[i])
-		}
+	out := make([]T, len(rows))
+	for i, row := range rows {
+		out[i] = values[row]
 	}
 	return out
 }
