@@ -2,14 +2,18 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"regexp"
 	"sort"
 	"strings"
 
 	"github.com/dolthub/go-mysql-server/sql"
+	"github.com/dolthub/go-mysql-server/sql/types"
+	"github.com/dolthub/vitess/go/vt/sqlparser"
 
 	"smelt/queries"
 	"smelt/queries/ddl"
+	"smelt/tables"
 )
 
 // Flows is what the SQL side needs of the graph of flows; *queries.Graph provides it.
@@ -28,10 +32,68 @@ type Flows interface {
 
 var _ Flows = (*queries.Graph)(nil)
 
+// onFlow returns the plan of a statement on flows, and which privilege it asks for.
+func (e *sqlEngine) onFlow(s *ddl.OnFlow) (n *node, auth string) {
+	n = &node{name: s.Verb + " " + s.Name, schema: types.OkResultSchema}
+	var run func(*sql.Context, *ddl.OnFlow) (sql.RowIter, error)
+	switch s.Verb {
+	case "REFRESH":
+		auth, run = sqlparser.AuthType_CREATE, e.refresh
+	case "DROP":
+		auth, run = sqlparser.AuthType_DROP, e.drop
+	case "SHOW":
+		auth, run, n.schema = sqlparser.AuthType_IGNORE, e.showFlows, textSchema(flowColumns...)
+	default: // SHOW CREATE
+		auth, run, n.schema = sqlparser.AuthType_IGNORE, e.showCreate, textSchema("Table", "Create Table")
+	}
+	n.run = func(ctx *sql.Context) (sql.RowIter, error) { return run(ctx, s) }
+	return n, auth
+}
+
+func (e *sqlEngine) refresh(ctx *sql.Context, s *ddl.OnFlow) (sql.RowIter, error) {
+	flows, err := e.flows()
+	if err != nil {
+		return nil, err
+	}
+	work, done := untimed(ctx)
+	defer done()
+	return okResult(0), flows.Refresh(work, e.database(ctx, s.Database), s.Name, s.Full)
+}
+
+func (e *sqlEngine) drop(ctx *sql.Context, s *ddl.OnFlow) (sql.RowIter, error) {
+	flows, err := e.flows()
+	if err != nil {
+		return nil, err
+	}
+	db := e.database(ctx, s.Database)
+	if err := flows.Drop(ctx, db, s.Name, s.Kind, s.IfExists); err != nil {
+		return nil, err
+	}
+	statementOf(ctx).drop(db, s.Name)
+	return okResult(0), nil
+}
+
+// showCreate prints the statement that made a flow's table.
+func (e *sqlEngine) showCreate(ctx *sql.Context, s *ddl.OnFlow) (sql.RowIter, error) {
+	db, name := e.database(ctx, s.Database), s.Name
+	t, err := e.config.Store.Table(db, name)
+	if errors.Is(err, tables.ErrNotFound) {
+		return nil, mysqlError(errNoSuchTable, "Table '%s.%s' doesn't exist", db, name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	properties := t.Snapshot().Definition().Properties
+	if !sameKind(properties[propertyKind], s.Kind) {
+		return nil, mysqlError(errWrongObject, "'%s.%s' is not %s", db, name, s.Kind)
+	}
+	return sql.RowsToRowIter(sql.NewRow(t.Name(), properties[propertyStatement])), nil
+}
+
 // flowColumns are the columns of SHOW MATERIALIZED VIEWS and SHOW STREAMS; smelt.streams has more.
 var flowColumns = []string{"Database", "Name", "Kind", "State", "Strategy", "Reason", "Sources", "Last_error"}
 
-func (e *sqlEngine) showFlows(_ *sql.Context, s *ddl.Show) (sql.RowIter, error) {
+func (e *sqlEngine) showFlows(_ *sql.Context, s *ddl.OnFlow) (sql.RowIter, error) {
 	flows, err := e.flows()
 	if err != nil {
 		return nil, err

@@ -28,37 +28,22 @@ func createText(t *tables.Table, plain string) (string, error) {
 	if !ok {
 		return "", fmt.Errorf("read the statement that made %s: it is a %T", t.Name(), statement)
 	}
-	lines := columnLines(plain)
-	for _, e := range c.Expectations {
-		line := fmt.Sprintf("  CONSTRAINT %s EXPECT (%s)", quoteName(e.Name), e.Expr)
-		if e.Action != ddl.Warn {
-			line += " ON VIOLATION " + strings.ToUpper(e.Action.String())
-		}
-		lines = append(lines, line)
-	}
-	list := ""
-	if len(lines) > 0 {
-		list = " (\n" + strings.Join(lines, ",\n") + "\n)"
-	}
-	comment := ""
-	if c.Comment != "" {
-		comment = "\nCOMMENT " + quoteText(c.Comment)
-	}
-	return fmt.Sprintf("CREATE %s %s%s%s%s\nAS %s", c.Kind, quoteName(t.Name()), list, comment, clauses(c.Partitions, c.Properties), c.Select), nil
+	c.OrRefresh, c.IfNotExists, c.Database, c.Name = false, false, "", t.Name()
+	return c.Print(columnLines(plain)), nil
 }
 
-// columnLines returns the lines of the column list.
+// columnLines returns the lines of the column list without commas, never nil.
 func columnLines(plain string) []string {
+	lines := []string{}
 	_, rest, ok := strings.Cut(plain, "(\n")
 	if !ok {
-		return nil
+		return lines
 	}
-	var lines []string
 	for _, line := range strings.Split(rest, "\n") {
 		if !strings.HasPrefix(line, "  `") {
 			break
 		}
-		lines = append(lines, strings.TrimSuffix(line, ","))
+		lines = append(lines, strings.TrimSpace(strings.TrimSuffix(line, ",")))
 	}
 	return lines
 }

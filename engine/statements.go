@@ -10,7 +10,6 @@ import (
 	"github.com/dolthub/vitess/go/vt/sqlparser"
 
 	"smelt/queries/ddl"
-	"smelt/tables"
 )
 
 // node is a statement of ours in go-mysql-server's plan: it runs when its rows are read.
@@ -64,19 +63,8 @@ func (p *parser) inject(statement ddl.Statement) sqlparser.Statement {
 	switch s := statement.(type) {
 	case *ddl.Create:
 		n.name, n.run = "Create "+s.Name, func(ctx *sql.Context) (sql.RowIter, error) { return e.create(ctx, s) }
-	case *ddl.Refresh:
-		n.name, n.run = "Refresh "+s.Name, func(ctx *sql.Context) (sql.RowIter, error) { return e.refresh(ctx, s) }
-	case *ddl.Drop:
-		auth = sqlparser.AuthType_DROP
-		n.name, n.run = "Drop "+s.Name, func(ctx *sql.Context) (sql.RowIter, error) { return e.drop(ctx, s) }
-	case *ddl.Show:
-		auth = sqlparser.AuthType_IGNORE
-		n.name, n.schema = "ShowFlows", textSchema(flowColumns...)
-		n.run = func(ctx *sql.Context) (sql.RowIter, error) { return e.showFlows(ctx, s) }
-	case *ddl.ShowCreate:
-		auth = sqlparser.AuthType_IGNORE
-		n.name, n.schema = "ShowCreate "+s.Name, textSchema("Table", "Create Table")
-		n.run = func(ctx *sql.Context) (sql.RowIter, error) { return e.showCreate(ctx, s) }
+	case *ddl.OnFlow:
+		n, auth = e.onFlow(s)
 	case *ddl.OnTable:
 		if s.File != "" {
 			n.name, n.run = s.Verb, func(ctx *sql.Context) (sql.RowIter, error) { return e.onFile(ctx, s) }
@@ -173,16 +161,6 @@ func (e *sqlEngine) create(ctx *sql.Context, s *ddl.Create) (sql.RowIter, error)
 	return okResult(0), nil
 }
 
-func (e *sqlEngine) refresh(ctx *sql.Context, s *ddl.Refresh) (sql.RowIter, error) {
-	flows, err := e.flows()
-	if err != nil {
-		return nil, err
-	}
-	work, done := untimed(ctx)
-	defer done()
-	return okResult(0), flows.Refresh(work, e.database(ctx, s.Database), s.Name, s.Full)
-}
-
 func (e *sqlEngine) onFile(ctx *sql.Context, s *ddl.OnTable) (sql.RowIter, error) {
 	flows, err := e.flows()
 	if err != nil {
@@ -197,34 +175,4 @@ func (e *sqlEngine) onFile(ctx *sql.Context, s *ddl.OnTable) (sql.RowIter, error
 	}
 	statementOf(ctx).drop(db, s.Name)
 	return okResult(uint64(rows)), nil
-}
-
-func (e *sqlEngine) drop(ctx *sql.Context, s *ddl.Drop) (sql.RowIter, error) {
-	flows, err := e.flows()
-	if err != nil {
-		return nil, err
-	}
-	db := e.database(ctx, s.Database)
-	if err := flows.Drop(ctx, db, s.Name, s.Kind, s.IfExists); err != nil {
-		return nil, err
-	}
-	statementOf(ctx).drop(db, s.Name)
-	return okResult(0), nil
-}
-
-// showCreate prints the statement that made a flow's table.
-func (e *sqlEngine) showCreate(ctx *sql.Context, s *ddl.ShowCreate) (sql.RowIter, error) {
-	db, name := e.database(ctx, s.Database), s.Name
-	t, err := e.config.Store.Table(db, name)
-	if errors.Is(err, tables.ErrNotFound) {
-		return nil, mysqlError(errNoSuchTable, "Table '%s.%s' doesn't exist", db, name)
-	}
-	if err != nil {
-		return nil, err
-	}
-	properties := t.Snapshot().Definition().Properties
-	if !sameKind(properties[propertyKind], s.Kind) {
-		return nil, mysqlError(errWrongObject, "'%s.%s' is not %s", db, name, s.Kind)
-	}
-	return sql.RowsToRowIter(sql.NewRow(t.Name(), properties[propertyStatement])), nil
 }

@@ -5,9 +5,14 @@ import (
 	"strings"
 )
 
-// create reads what follows CREATE.
+// isCreate reports whether a statement that begins with these words is a Create. No MySQL statement begins so.
+func isCreate(_ string, words []string) bool {
+	return begins(words, "CREATE", "OR", "REFRESH") || begins(words, "CREATE") && beginsKind(withoutOr(words[1:]))
+}
+
 func (p *parser) create() (Statement, error) {
 	c := &Create{Text: cut(p.text, p.all[:len(p.all)-1]), Properties: map[string]string{}}
+	p.advance() // CREATE
 	c.OrRefresh = p.accept("OR", "REFRESH") || p.accept("OR", "REPLACE")
 	var err error
 	if c.Kind, err = p.mustKind(); err != nil {
@@ -22,11 +27,13 @@ func (p *parser) create() (Statement, error) {
 			return nil, err
 		}
 	}
-	for !p.accept("AS") {
-		if err := p.clause(c); err != nil {
-			return nil, err
-		}
+	if err := p.clauses(c); err != nil {
+		return nil, err
 	}
+	if p.peek().is("FLOW") {
+		return nil, p.notYet("FLOW AUTO CDC", "")
+	}
+	p.advance() // AS
 	if !p.peek().is("SELECT") && !p.peek().is("WITH") && !p.symbolAhead(0, "(") {
 		return nil, p.unexpected("a SELECT")
 	}
@@ -35,7 +42,8 @@ func (p *parser) create() (Statement, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.Query, c.Sources, c.Select = framed(query, first, last), sources, p.text[first.start:last.stop]
+	c.Query, c.Sources = framed(query, first, last), sources
+	c.Select = framed(p.text[first.start:last.stop], first, last)
 	return c, nil
 }
 
@@ -118,49 +126,6 @@ func (p *parser) columnType() (string, error) {
 	}
 }
 
-// expectation reads CONSTRAINT name EXPECT (expression) [ON VIOLATION action].
-func (p *parser) expectation(c *Create) error {
-	p.advance()
-	var e Expectation
-	var err error
-	if e.Name, err = p.identifier("the name of the expectation"); err != nil {
-		return err
-	}
-	for _, known := range c.Expectations {
-		if strings.EqualFold(known.Name, e.Name) {
-			return p.errorAt(p.all[p.at-1], "a name that no other expectation of the table has")
-		}
-	}
-	switch {
-	case p.peek().is("CHECK"), p.peek().is("PRIMARY"), p.peek().is("FOREIGN"), p.peek().is("UNIQUE"):
-		return p.notYet("CONSTRAINT ... "+strings.ToUpper(p.peek().text), "EXPECT (expression)")
-	case !p.accept("EXPECT"):
-		return p.unexpected("EXPECT")
-	case p.peek().is("UNIQUE"), p.peek().is("DRIFT"):
-		return p.notYet("EXPECT "+strings.ToUpper(p.peek().text), "EXPECT (expression)")
-	}
-	if e.Expr, err = p.brackets(); err != nil {
-		return err
-	}
-	if p.accept("ON") {
-		if err := p.expect("VIOLATION"); err != nil {
-			return err
-		}
-		switch {
-		case p.accept("DROP", "ROW"):
-			e.Action = DropRow
-		case p.accept("FAIL", "UPDATE"):
-			e.Action = FailUpdate
-		case p.peek().is("QUARANTINE"):
-			return p.notYet("ON VIOLATION QUARANTINE", "DROP ROW or FAIL UPDATE")
-		default:
-			return p.unexpected("DROP ROW or FAIL UPDATE")
-		}
-	}
-	c.Expectations = append(c.Expectations, e)
-	return nil
-}
-
 // brackets reads a text in round brackets, which may nest, and returns what is inside.
 func (p *parser) brackets() (string, error) {
 	open := p.peek()
@@ -188,59 +153,10 @@ func (p *parser) brackets() (string, error) {
 	}
 }
 
-// clause reads one of the clauses between the list and AS.
-func (p *parser) clause(c *Create) error {
-	switch {
-	case p.accept("COMMENT"):
-		text, err := p.literal("a comment in quotes")
-		c.Comment = text
-		return err
-	case p.accept("TBLPROPERTIES"):
-		return p.properties(c.Properties)
-	case p.peek().is("PARTITIONED"):
-		var err error
-		c.Partitions, err = p.partitions()
-		return err
-	}
-	if t := p.peek(); t.kind == word {
-		if name, ok := laterClauses[strings.ToUpper(t.text)]; ok {
-			e := p.notYet(name, "")
-			e.Want = "COMMENT, TBLPROPERTIES, PARTITIONED BY or AS (" + name + " is not supported yet)"
-			return e
-		}
-	}
-	return p.unexpected("COMMENT, TBLPROPERTIES, PARTITIONED BY or AS")
-}
-
 // settable are the properties of Delta and of smelt that a statement may set; the others say what a table is.
 var settable = []string{
 	"delta.appendOnly", "delta.autoOptimize.autoCompact", "delta.checkpointInterval", "delta.deletedFileRetentionDuration",
 	"delta.enableExpiredLogCleanup", "delta.logRetentionDuration", "smelt.bloom.columns",
-}
-
-// partitions reads PARTITIONED BY (column, ...).
-func (p *parser) partitions() ([]string, error) {
-	p.advance()
-	if err := p.expect("BY"); err != nil {
-		return nil, err
-	}
-	if err := p.expectSymbol("("); err != nil {
-		return nil, err
-	}
-	var columns []string
-	for {
-		name, err := p.identifier("the name of a column")
-		if err != nil {
-			return nil, err
-		}
-		columns = append(columns, name)
-		if p.acceptSymbol(")") {
-			return columns, nil
-		}
-		if err := p.expectSymbol(","); err != nil {
-			return nil, err
-		}
-	}
 }
 
 // CutClauses takes the clauses of Spark that the MySQL parser does not know out of a CREATE TABLE: USING DELTA,
@@ -260,8 +176,8 @@ func CutClauses(sql string) (rest string, partitions []string, properties map[st
 		t := p.peek()
 		switch {
 		case depth == 0 && t.is("USING") && p.accept("USING", "DELTA"):
-		case depth == 0 && t.is("PARTITIONED"):
-			partitions, err = p.partitions()
+		case depth == 0 && p.accept("PARTITIONED", "BY"):
+			partitions, err = p.columnNames()
 		case depth == 0 && p.accept("TBLPROPERTIES"):
 			err = p.properties(properties)
 		default:

@@ -26,28 +26,7 @@ func (k Kind) String() string {
 	}
 }
 
-// Action is what happens to a row that does not meet an expectation.
-type Action uint8
-
-const (
-	Warn       Action = iota // the row stays and is counted
-	DropRow                  // the row is dropped and counted
-	FailUpdate               // nothing of the batch is committed
-)
-
-// String returns the action as smelt.expectations shows it.
-func (a Action) String() string {
-	switch a {
-	case DropRow:
-		return "drop row"
-	case FailUpdate:
-		return "fail update"
-	default:
-		return "warn"
-	}
-}
-
-// Statement is one of *Create, *Refresh, *Drop, *Show, *ShowCreate, *OnTable.
+// Statement is one of *Create, *OnFlow, *OnTable.
 type Statement interface{ ours() }
 
 // Create is CREATE STREAMING TABLE or CREATE MATERIALIZED VIEW.
@@ -73,12 +52,6 @@ type ColumnDef struct {
 	Type          string // as written, NOT NULL included; "" for none
 }
 
-// Expectation is a rule for rows: those for which Expr is not TRUE violate it.
-type Expectation struct {
-	Name, Expr string
-	Action     Action
-}
-
 // Source is one STREAM in a query: of a table, or of files.
 type Source struct {
 	Placeholder     string // the identifier that stands for it in the query
@@ -92,37 +65,7 @@ type Files struct {
 	Options map[string]string
 }
 
-// Refresh is REFRESH of one table.
-type Refresh struct {
-	Kind           Kind // 0 when the statement does not say
-	Database, Name string
-	Full           bool
-}
-
-// Drop is DROP STREAMING TABLE or DROP MATERIALIZED VIEW.
-type Drop struct {
-	Kind           Kind
-	IfExists       bool
-	Database, Name string
-}
-
-// Show is SHOW MATERIALIZED VIEWS, SHOW STREAMING TABLES, or SHOW STREAMS for both (Kind 0).
-type Show struct {
-	Kind Kind
-	Like string // pattern of LIKE, "" for none
-}
-
-// ShowCreate is SHOW CREATE of a streaming table or materialized view.
-type ShowCreate struct {
-	Kind           Kind
-	Database, Name string
-}
-
-func (*Create) ours()     {}
-func (*Refresh) ours()    {}
-func (*Drop) ours()       {}
-func (*Show) ours()       {}
-func (*ShowCreate) ours() {}
+func (*Create) ours() {}
 
 // Piece is one statement of a script and where it begins, counted from 1; columns are characters.
 type Piece struct {

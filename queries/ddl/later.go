@@ -57,20 +57,10 @@ func laterStatement(words []string) *later {
 	return nil
 }
 
-// refuseLater is the error for a statement that is not there yet, and for a temporary one of ours.
-func (p *parser) refuseLater() error {
-	var words []string
-	for i := 0; i < headWords && p.ahead(i).kind == word; i++ {
-		words = append(words, strings.ToUpper(p.ahead(i).text))
-	}
-	if l := laterStatement(words); l != nil {
-		return p.notYet(l.name, l.instead)
-	}
-	return nil
-}
+func isLater(_ string, words []string) bool { return laterStatement(words) != nil }
 
-// laterClauses are clauses of CREATE that are not there yet, by their first word.
-var laterClauses = map[string]string{
-	"SCHEDULE": "SCHEDULE", "TRIGGER": "TRIGGER ON UPDATE", "REFRESH": "REFRESH POLICY", "CLUSTER": "CLUSTER BY",
-	"FLOW": "FLOW AUTO CDC", "WITH": "WITH", "LOCATION": "LOCATION", "USING": "USING",
+// refuseLater is the error for a statement that is not there yet, and for a temporary one of ours.
+func (p *parser) refuseLater() (Statement, error) {
+	l := laterStatement(head(p.text))
+	return nil, p.notYet(l.name, l.instead)
 }

@@ -16,38 +16,47 @@ type parser struct {
 // headWords is how many words at the start of a statement tell whether it is ours.
 const headWords = 7
 
+// family is a group of statements that one function reads. A new one is a row of families, a file of its own, and a
+// case of engine's inject.
+type family struct {
+	is   func(sql string, words []string) bool // words are the first bare ones of sql, in upper case
+	read func(p *parser) (Statement, error)
+}
+
+// families returns all families; the first that says yes reads the statement.
+func families() []family {
+	return []family{
+		{isOnFile, (*parser).onFile},
+		{isLater, (*parser).refuseLater},
+		{isOnTable, (*parser).onTable},
+		{isCreate, (*parser).create},
+		{isOnFlow, (*parser).onFlow},
+	}
+}
+
 // Parse reads one statement. Both results are nil for a statement that is not ours: it is left to the MySQL parser, text
 // that does not lex included. An error is a *SyntaxError.
 func Parse(sql string) (Statement, error) {
-	words := head(sql)
-	onTable, onFile := isOnTable(sql, words), isOnFile(sql, words)
-	if !onTable && !onFile && !ours(words) {
+	f := familyOf(sql)
+	if f == nil {
 		return nil, nil
 	}
 	all, err := tokens(sql)
 	if err != nil {
 		return nil, err
 	}
-	p := &parser{text: sql, all: trimSemicolons(all)}
-	if onFile {
-		return p.onFile()
+	return f.read(&parser{text: sql, all: trimSemicolons(all)})
+}
+
+// familyOf returns the family of a statement by its first words, nil for one that is not ours.
+func familyOf(sql string) *family {
+	words := head(sql)
+	for _, f := range families() {
+		if f.is(sql, words) {
+			return &f
+		}
 	}
-	if err := p.refuseLater(); err != nil {
-		return nil, err
-	}
-	switch {
-	case onTable:
-		return p.onTable()
-	case p.accept("CREATE"):
-		return p.create()
-	case p.accept("REFRESH"):
-		return p.refresh()
-	case p.accept("DROP"):
-		return p.drop()
-	default:
-		p.advance()
-		return p.show()
-	}
+	return nil
 }
 
 // head returns the bare words at the start of a statement in upper case, as many as are needed to know it.
@@ -64,26 +73,8 @@ func head(sql string) []string {
 	return words
 }
 
-// ours reports whether a statement that begins with these words is ours. No MySQL statement begins so.
-func ours(words []string) bool {
-	if laterStatement(words) != nil {
-		return true
-	}
-	switch {
-	case begins(words, "REFRESH"), begins(words, "CREATE", "OR", "REFRESH"):
-		return true
-	case begins(words, "CREATE"):
-		words = withoutOr(words[1:])
-	case begins(words, "DROP"):
-		words = words[1:]
-	case begins(words, "SHOW", "CREATE"):
-		words = words[2:]
-	case begins(words, "SHOW"):
-		words = words[1:]
-		return begins(words, "MATERIALIZED", "VIEWS") || begins(words, "STREAMING", "TABLES") || begins(words, "STREAMS")
-	default:
-		return false
-	}
+// beginsKind reports whether the words name a streaming table or materialized view, or begin to.
+func beginsKind(words []string) bool {
 	return begins(words, "STREAMING") || begins(words, "MATERIALIZED") || begins(words, "LIVE", "TABLE")
 }
 
@@ -254,63 +245,4 @@ func (p *parser) mustKind() (Kind, error) {
 		return 0, p.unexpected("VIEW")
 	}
 	return 0, p.unexpected("TABLE")
-}
-
-func (p *parser) refresh() (Statement, error) {
-	r := &Refresh{Kind: p.kind()}
-	if p.peek().is("ALL") && (p.ahead(1).kind == end || p.ahead(1).is("FULL")) {
-		return nil, p.notYet("REFRESH ALL", "REFRESH with one name")
-	}
-	var err error
-	if r.Database, r.Name, err = p.name("the name of a table"); err != nil {
-		return nil, err
-	}
-	r.Full = p.accept("FULL")
-	if p.peek().is("ASYNC") {
-		return nil, p.notYet("REFRESH ... ASYNC", "SYNC or nothing, which answer when the refresh is done")
-	}
-	p.accept("SYNC")
-	return r, p.done()
-}
-
-func (p *parser) drop() (Statement, error) {
-	d := &Drop{}
-	var err error
-	if d.Kind, err = p.mustKind(); err != nil {
-		return nil, err
-	}
-	d.IfExists = p.accept("IF", "EXISTS")
-	if d.Database, d.Name, err = p.name("the name of a table"); err != nil {
-		return nil, err
-	}
-	return d, p.done()
-}
-
-func (p *parser) show() (Statement, error) {
-	var err error
-	if p.accept("CREATE") {
-		s := &ShowCreate{}
-		if s.Kind, err = p.mustKind(); err != nil {
-			return nil, err
-		}
-		if s.Database, s.Name, err = p.name("the name of a table"); err != nil {
-			return nil, err
-		}
-		return s, p.done()
-	}
-	s := &Show{}
-	switch {
-	case p.accept("MATERIALIZED", "VIEWS"):
-		s.Kind = MaterializedView
-	case p.accept("STREAMING", "TABLES"):
-		s.Kind = StreamingTable
-	default:
-		p.advance() // STREAMS
-	}
-	if p.accept("LIKE") {
-		if s.Like, err = p.literal("a pattern in quotes"); err != nil {
-			return nil, err
-		}
-	}
-	return s, p.done()
 }

@@ -175,8 +175,6 @@ func (p *parser) placeholder(s Source) string {
 	return text + " AS " + quote(alias)
 }
 
-func quote(name string) string { return "`" + strings.ReplaceAll(name, "`", "``") + "`" }
-
 // readFiles reads read_files('dir', key => value, ...).
 func (p *parser) readFiles() (*Files, error) {
 	p.advance()

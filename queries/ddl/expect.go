@@ -1,0 +1,82 @@
+package ddl
+
+import "strings"
+
+// Action is what happens to a row that does not meet an expectation.
+type Action uint8
+
+const (
+	Warn       Action = iota // the row stays and is counted
+	DropRow                  // the row is dropped and counted
+	FailUpdate               // nothing of the batch is committed
+)
+
+// String returns the action as smelt.expectations shows it.
+func (a Action) String() string {
+	switch a {
+	case DropRow:
+		return "drop row"
+	case FailUpdate:
+		return "fail update"
+	default:
+		return "warn"
+	}
+}
+
+// Expectation is a rule for rows: those for which Expr is not TRUE violate it.
+type Expectation struct {
+	Name, Expr string
+	Action     Action
+}
+
+// expectation reads CONSTRAINT name EXPECT (expression) [ON VIOLATION action].
+func (p *parser) expectation(c *Create) error {
+	p.advance()
+	var e Expectation
+	var err error
+	if e.Name, err = p.identifier("the name of the expectation"); err != nil {
+		return err
+	}
+	for _, known := range c.Expectations {
+		if strings.EqualFold(known.Name, e.Name) {
+			return p.errorAt(p.all[p.at-1], "a name that no other expectation of the table has")
+		}
+	}
+	switch {
+	case p.peek().is("CHECK"), p.peek().is("PRIMARY"), p.peek().is("FOREIGN"), p.peek().is("UNIQUE"):
+		return p.notYet("CONSTRAINT ... "+strings.ToUpper(p.peek().text), "EXPECT (expression)")
+	case !p.accept("EXPECT"):
+		return p.unexpected("EXPECT")
+	case p.peek().is("UNIQUE"), p.peek().is("DRIFT"):
+		return p.notYet("EXPECT "+strings.ToUpper(p.peek().text), "EXPECT (expression)")
+	}
+	if e.Expr, err = p.brackets(); err != nil {
+		return err
+	}
+	if p.accept("ON") {
+		if err := p.expect("VIOLATION"); err != nil {
+			return err
+		}
+		switch {
+		case p.accept("DROP", "ROW"):
+			e.Action = DropRow
+		case p.accept("FAIL", "UPDATE"):
+			e.Action = FailUpdate
+		case p.peek().is("QUARANTINE"):
+			return p.notYet("ON VIOLATION QUARANTINE", "DROP ROW or FAIL UPDATE")
+		default:
+			return p.unexpected("DROP ROW or FAIL UPDATE")
+		}
+	}
+	c.Expectations = append(c.Expectations, e)
+	return nil
+}
+
+// print returns the expectation as a statement writes it.
+func (e Expectation) print() string {
+	text := "CONSTRAINT " + quote(e.Name) + " EXPECT (" + e.Expr + ")"
+	if e.Action != Warn {
+		text += " ON VIOLATION " + strings.ToUpper(e.Action.String())
+	}
+	return text
+}
