@@ -242,7 +242,7 @@ func (t *Table) writeRows(ctx context.Context, rows Reader, def Definition) (add
 	if rows == nil {
 		return nil, nil
 	}
-	w := &rowWriter{table: t, def: def, open: map[string]*dataFile{}, dirs: map[string]bool{}}
+	w := &rowWriter{table: t, def: def, open: map[string]*dataFile{}, dirs: map[string]bool{}, maxOpen: maxOpenFiles}
 	defer func() { err = errors.Join(err, w.abandon()) }()
 	for {
 		b, err := rows.Next(ctx)

@@ -73,6 +73,7 @@ type dataFile struct {
 	rows   int64
 
 	partition map[string]string // what all rows have in the columns that part them
+	keys      string            // tagKeys; "" for none
 }
 
 // newDataFile begins a data file under a random name.
@@ -117,6 +118,9 @@ func (d *dataFile) finish() (delta.Add, error) {
 	}
 	if err != nil {
 		return delta.Add{}, errors.Join(fmt.Errorf("finish %s: %w", d.name, err), d.abandon())
+	}
+	if d.keys != "" {
+		tags[tagKeys] = d.keys
 	}
 	if err := d.out.Close(); err != nil {
 		return delta.Add{}, errors.Join(fmt.Errorf("close %s: %w", d.name, err), d.table.store.fs.Remove(d.path()))

@@ -88,7 +88,15 @@ func faultScript() []faultStep {
 			_, err := t.Edit(ctx, faultBatch(faultWider, 5), nil, c)
 			return err
 		}, []string{`n=7 s="s7"`}},
-		{"append after all", faultWrite(faultBatch(faultWider, 8), false, nil), []string{`n=7 s="s7"`, `n=8 s="s8"`}},
+		{"merge", func(ctx context.Context, t *Table, c Commit) (err error) {
+			rows := faultBatch(faultWider, 9, 10)
+			if c.Rows, err = FromBatches(rows.Schema, rows).Scan(ctx, nil); err != nil {
+				return err
+			}
+			_, err = t.Merge(ctx, faultBatch(faultWider[:1], 7, 9), c) // one key is replaced, one comes, one is gone
+			return err
+		}, []string{`n=10 s="s10"`, `n=9 s="s9"`}},
+		{"append after all", faultWrite(faultBatch(faultWider, 8), false, nil), []string{`n=10 s="s10"`, `n=8 s="s8"`, `n=9 s="s9"`}},
 	}
 }
 

@@ -18,6 +18,9 @@ import (
 // log when they are asked for.
 const maxCommits = 10_000
 
+// maxCommitFiles is how many files these commits name at most, at half a kilobyte each: a merge names ten and more.
+const maxCommitFiles = 4 * maxCommits
+
 // CommitInfo is the story of one commit, as DESCRIBE HISTORY shows it.
 type CommitInfo struct {
 	Version    int64
@@ -30,7 +33,9 @@ type CommitInfo struct {
 // commitEntry is what one commit did, as the history tells it and as a stream of changes sees it.
 type commitEntry struct {
 	info    CommitInfo
-	files   []delta.File // added with dataChange
+	files   []delta.File // added with dataChange, without their statistics
+	gone    []delta.File // removed with dataChange, without their statistics
+	lost    bool         // gone is not known: the entry was read without the state before it
 	rows    int64        // of files
 	rewrote bool         // rows were removed or changed
 	removed bool         // files went, their rows with them or not
@@ -41,6 +46,7 @@ func entryOf(version int64, actions []delta.Action, files []delta.File) commitEn
 	e := commitEntry{info: CommitInfo{Version: version}}
 	for _, f := range files {
 		if f.DataChange {
+			f.Stats = ""
 			e.files = append(e.files, f)
 			e.rows += f.Rows
 		}
@@ -142,7 +148,9 @@ func (t *Table) readEntry(version int64) (commitEntry, error) {
 	if err != nil {
 		return commitEntry{}, err
 	}
-	return entryOf(version, actions, files), nil
+	e := entryOf(version, actions, files)
+	e.lost = e.rewrote
+	return e, nil
 }
 
 // follow applies commits from the log and publishes the newest state once. What was applied before an error is
@@ -185,11 +193,34 @@ func (t *Table) apply(version int64, actions []delta.Action) (commitEntry, error
 			return commitEntry{}, fmt.Errorf("apply commit %d: %w", version, err)
 		}
 	}
+	var gone []delta.File
+	for _, a := range actions {
+		if a.Remove == nil || !a.Remove.DataChange {
+			continue
+		}
+		if f, ok := t.replay.Live(a.Remove.Path); ok {
+			f.Stats = ""
+			gone = append(gone, f)
+		}
+	}
 	files, err := t.replay.Apply(version, actions)
 	if err != nil {
 		return commitEntry{}, fmt.Errorf("apply commit %d: %w", version, err)
 	}
-	return entryOf(version, actions, files), nil
+	e := entryOf(version, actions, files)
+	e.gone = gone
+	return e, nil
+}
+
+// excess returns how many of the oldest commits at hand are too many.
+func (t *Table) excess() int {
+	files := 0
+	for i := len(t.commits) - 1; i > 0; i-- {
+		if files += len(t.commits[i].files) + len(t.commits[i].gone); files > maxCommitFiles || len(t.commits)-i > maxCommits {
+			return i + 1
+		}
+	}
+	return 0
 }
 
 // show makes the newest state the current one and wakes whoever waits for it.
@@ -204,7 +235,7 @@ func (t *Table) show(done []commitEntry) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.commits = append(t.commits, done...)
-	if extra := len(t.commits) - maxCommits; extra > maxCommits/10 {
+	if extra := t.excess(); extra > min(maxCommits, len(t.commits))/10 {
 		t.commits, t.first = slices.Clone(t.commits[extra:]), t.first+int64(extra)
 	}
 	var at time.Time

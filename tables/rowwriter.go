@@ -22,41 +22,47 @@ type rowWriter struct {
 	open  map[string]*dataFile // by partition; the key of a table without partitions is ""
 	adds  []delta.Add
 	dirs  map[string]bool // in which files were made
+
+	maxOpen int                            // files at once
+	split   func(b *Batch) map[string]part // parts the rows in another way than by partitions; nil for those
 }
 
 // write takes a batch of the table's schema.
 func (w *rowWriter) write(b *Batch) error {
 	columns := w.def.Partitions
-	if len(columns) == 0 {
-		return w.append("", nil, b)
+	if len(columns) == 0 && w.split == nil {
+		return w.append("", part{values: map[string]string{}, rows: b})
 	}
-	parts, err := partition(b, columns)
-	if err != nil {
-		return err
+	var parts map[string]part
+	if w.split != nil {
+		parts = w.split(b)
+	} else {
+		var err error
+		if parts, err = partition(b, columns); err != nil {
+			return err
+		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(parts)) {
-		if err := w.append(key, parts[key].values, parts[key].rows); err != nil {
+		if err := w.append(key, parts[key]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *rowWriter) append(key string, values map[string]string, b *Batch) error {
-	file := w.open[key]
+func (w *rowWriter) append(key string, p part) error {
+	b, file := p.rows, w.open[key]
 	if file == nil {
-		if len(w.open) >= maxOpenFiles {
+		if len(w.open) >= w.maxOpen {
 			if err := w.finish(); err != nil {
 				return err
 			}
 		}
 		var err error
-		if values == nil {
-			values = map[string]string{}
-		}
-		if file, err = w.table.newDataFile(b.Schema, w.def, values); err != nil {
+		if file, err = w.table.newDataFile(b.Schema, w.def, p.values); err != nil {
 			return err
 		}
+		file.keys = p.tag
 		w.open[key], w.dirs[filepath.Dir(file.path())] = file, true
 	}
 	if err := file.writer.Write(b); err != nil {
@@ -115,10 +121,11 @@ func (w *rowWriter) abandon() error {
 	return errors.Join(errs...)
 }
 
-// part is the rows of one partition, without the columns that part them.
+// part is the rows of one partition, without the columns that part them; or those of one leaf.
 type part struct {
 	values map[string]string
 	rows   *Batch
+	tag    string // which keys they have; "" if that is not known
 }
 
 // partition parts a batch by the values of columns.

@@ -220,7 +220,7 @@ func (t *Table) compaction(ctx context.Context, now *Snapshot, below int64) (cha
 func joinable(now *Snapshot, below int64) (files []delta.File, groups int) {
 	parts := map[string][]delta.File{}
 	for _, f := range now.state.Files {
-		if f.Size < below {
+		if f.Size < below && f.Tags[tagKeys] == "" { // what a merge has split stays so: the next one touches few of them
 			key := fmt.Sprint(f.PartitionValues) // sorted by column
 			parts[key] = append(parts[key], f)
 		}

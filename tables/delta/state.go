@@ -160,6 +160,15 @@ func (r *Replay) remove(path string) {
 	r.gone = append(r.gone, at)
 }
 
+// Live returns a data file that the table has now.
+func (r *Replay) Live(path string) (File, bool) {
+	at, ok := r.live[path]
+	if !ok {
+		return File{}, false
+	}
+	return r.now.Files[at], true
+}
+
 // Born returns the version that gave the table its present id.
 func (r *Replay) Born() int64 { return r.now.Born }
 
