@@ -32,6 +32,7 @@ func (e *Engine) systemTables() map[string]func(ctx context.Context) (tables.Rel
 		"files":        e.files,
 		"models":       e.modelsTable,
 		"history":      e.history,
+		"lineage":      e.lineage,
 	}
 }
 

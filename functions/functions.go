@@ -49,6 +49,7 @@ type spec struct {
 	name        string
 	least, most int // number of arguments
 	description string
+	model       string // that the function calls; "" for none
 	typ         sql.Type
 	// plan checks the arguments of one row and says which predictions the result needs; none for NULL.
 	plan func(args []any) (job, error)
@@ -76,6 +77,20 @@ func (s *Set) Function(name string) (sql.Function, bool) {
 		}
 		return &call{set: s, spec: sp, args: args}, nil
 	}}, true
+}
+
+// Model returns the model that a function calls now; ok is false for a function that calls none.
+func (s *Set) Model(function string) (info models.Info, ok bool) {
+	sp, ok := s.spec(strings.ToLower(function))
+	if !ok || sp.model == "" {
+		return models.Info{}, false
+	}
+	for _, m := range s.predictor.Models() {
+		if strings.EqualFold(m.Name, sp.model) {
+			return m, true
+		}
+	}
+	return models.Info{}, false
 }
 
 // Names returns the names of all functions, sorted.

@@ -36,17 +36,17 @@ func classify(model string, result func(models.Classification) any) func(args []
 }
 
 func labelSpec(name, model string) *spec {
-	return &spec{name: name, least: 1, most: 1, typ: labelType, description: "the label that model " + model + " gives a text",
+	return &spec{name: name, least: 1, most: 1, typ: labelType, model: model, description: "the label that model " + model + " gives a text",
 		plan: classify(model, func(c models.Classification) any { return c.Label })}
 }
 
 func scoreSpec(name, model string) *spec {
-	return &spec{name: name, least: 1, most: 1, typ: types.Float64, description: "the probability of the label that model " + model + " gives a text, 0 to 1",
+	return &spec{name: name, least: 1, most: 1, typ: types.Float64, model: model, description: "the probability of the label that model " + model + " gives a text, 0 to 1",
 		plan: classify(model, func(c models.Classification) any { return c.Score })}
 }
 
 func jsonSpec(name, model string) *spec {
-	return &spec{name: name, least: 1, most: 1, typ: types.JSON, description: "label, score and all scores that model " + model + " gives a text",
+	return &spec{name: name, least: 1, most: 1, typ: types.JSON, model: model, description: "label, score and all scores that model " + model + " gives a text",
 		plan: classify(model, func(c models.Classification) any {
 			scores := make(map[string]any, len(c.Scores))
 			for _, s := range c.Scores {
@@ -57,7 +57,7 @@ func jsonSpec(name, model string) *spec {
 }
 
 func selectedSpec(name, model string) *spec {
-	return &spec{name: name, least: 1, most: 1, typ: types.JSON, description: "all labels that model " + model + " gives a text, most likely first",
+	return &spec{name: name, least: 1, most: 1, typ: types.JSON, model: model, description: "all labels that model " + model + " gives a text, most likely first",
 		plan: classify(model, func(c models.Classification) any { return jsonArray(c.Selected) })}
 }
 
@@ -70,7 +70,7 @@ func jsonArray(texts []string) types.JSONDocument {
 }
 
 func embedSpec() *spec {
-	return &spec{name: "embed", least: 1, most: 1, typ: types.JSON, description: "the embedding of a text, a JSON array of numbers", plan: func(args []any) (job, error) {
+	return &spec{name: "embed", model: encoderModel, least: 1, most: 1, typ: types.JSON, description: "the embedding of a text, a JSON array of numbers", plan: func(args []any) (job, error) {
 		text, ok, err := textOf(args[0])
 		if err != nil || !ok {
 			return null, err
@@ -87,7 +87,7 @@ func embedSpec() *spec {
 }
 
 func similaritySpec() *spec {
-	return &spec{name: "similarity", least: 2, most: 2, typ: types.Float64, description: "how alike two texts are: the cosine of their embeddings, -1 to 1", plan: func(args []any) (job, error) {
+	return &spec{name: "similarity", model: encoderModel, least: 2, most: 2, typ: types.Float64, description: "how alike two texts are: the cosine of their embeddings, -1 to 1", plan: func(args []any) (job, error) {
 		a, okA, err := textOf(args[0])
 		if err != nil {
 			return null, err
@@ -109,7 +109,7 @@ func similaritySpec() *spec {
 }
 
 func keywordsSpec() *spec {
-	return &spec{name: "keywords", least: 1, most: 4, typ: types.JSON, description: "the terms of a text that say most of it: keywords(text [, top_n [, max_ngram [, diversity]]])", plan: func(args []any) (job, error) {
+	return &spec{name: "keywords", model: encoderModel, least: 1, most: 4, typ: types.JSON, description: "the terms of a text that say most of it: keywords(text [, top_n [, max_ngram [, diversity]]])", plan: func(args []any) (job, error) {
 		text, ok, err := textOf(args[0])
 		if err != nil || !ok {
 			return null, err

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"smelt/queries/ddl"
+	"smelt/queries/lineage"
 	"smelt/tables"
 )
 
@@ -87,7 +88,9 @@ type Config struct {
 	Ledger func(ctx context.Context, stateDir string, committed int64) (rows int64, files int, err error)
 	// Carry notes for a feed that is to begin in the state directory to which files that of from has as unloaded, down to a
 	// committed batch; nil carries nothing.
-	Carry  func(ctx context.Context, from, to string, committed int64) error
+	Carry func(ctx context.Context, from, to string, committed int64) error
+	// Model tells whether a function calls a model, and which version of it answers now; see lineage.Catalog. nil knows none.
+	Model  func(function string, literals []string) (lineage.Model, bool)
 	Logger *slog.Logger // nil discards
 }
 

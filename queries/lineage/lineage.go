@@ -90,6 +90,31 @@ func Of(statement sqlparser.SelectStatement, target []string, rules []Rule, c Ca
 	return l
 }
 
+// Columns returns the names of the columns of a SELECT; known false where a star stands for unknown ones.
+func Columns(statement sqlparser.SelectStatement, c Catalog) (names []string, known bool) {
+	r := &resolver{catalog: c, ctes: map[string]*block{}}
+	for _, col := range r.statement(statement, nil).columns {
+		if col.star != "" {
+			return nil, false
+		}
+		names = append(names, col.name)
+	}
+	return names, true
+}
+
+// Link is one row of smelt.lineage: an end, what is made of it, and how. Types are path, table, view, streaming_table,
+// materialized_view and model.
+type Link struct {
+	SourceType, Source        string // a directory, database.table, or the name of a model
+	SourceColumn              string // "" for the source as such, or a model
+	TargetType, Target        string
+	TargetColumn              string // "" for the table as such, or all of its rows
+	Flow                      string // "" for a view
+	Use                       Use    // "" for the table as such
+	Expression                string
+	ModelVersion, ModelDigest string // of a model
+}
+
 // Rule is a condition for the rows of a result, and how it is written.
 type Rule struct {
 	Expr sqlparser.Expr

@@ -223,8 +223,11 @@ func (r *resolver) selected(e sqlparser.SelectExpr, at *scope, windows sqlparser
 			c.name = outputName(e)
 		}
 		kind := Transformation
-		if _, bare := unwrapped(e.Expr).(*sqlparser.ColName); bare {
+		if col, bare := unwrapped(e.Expr).(*sqlparser.ColName); bare {
 			kind = Identity
+			if text := at.text(col); text != "" {
+				c.text = text
+			}
 		}
 		c.uses = r.uses(e.Expr, kind, at)
 		for _, w := range windows {

@@ -219,6 +219,21 @@ func (s *scope) find(qualifier, name string) []use {
 	return nil
 }
 
+// text returns how a column of a subquery behind FROM is made, "" for others.
+func (s *scope) text(c *sqlparser.ColName) string {
+	for _, rel := range s.relations {
+		if q := c.Qualifier.Name.String(); q != "" && !strings.EqualFold(q, rel.alias) {
+			continue
+		}
+		for _, col := range rel.columns {
+			if strings.EqualFold(col.name, c.Name.String()) {
+				return col.text
+			}
+		}
+	}
+	return ""
+}
+
 func (s *scope) known(name string) bool {
 	for _, rel := range s.relations {
 		if _, ok := rel.named(name); ok {
