@@ -15,7 +15,7 @@ import (
 	"github.com/dolthub/vitess/go/mysql"
 
 	"smelt/queries"
-	"smelt/queries/ddl"
+	"smelt/queries/lexer"
 	"smelt/tables"
 )
 
@@ -272,7 +272,7 @@ func interruption(ctx context.Context, err error, text string) *mysql.SQLError {
 
 // restateOurs maps the sentinels of the packages below; nil means that err is none of them.
 func restateOurs(err error) *mysql.SQLError {
-	var syntax *ddl.SyntaxError
+	var syntax *lexer.SyntaxError
 	switch {
 	case errors.As(err, &syntax):
 		near := strings.Trim(syntax.Got, `"`)

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"smelt/queries/ddl"
+	"smelt/queries/lexer"
 	"smelt/tables"
 	"smelt/tables/vfs"
 )
@@ -158,7 +159,7 @@ func TestAStreamThatChangesATypeSaysHowToGoOn(t *testing.T) {
 	l.must("CREATE STREAMING TABLE a AS SELECT n FROM STREAM(src)")
 	l.insert("src", values("n", 1)...)
 	l.settle()
-	l.selects[ddl.Normal("SELECT n FROM `stream:src` AS `src`")] = selectFunc{
+	l.selects[lexer.Normal("SELECT n FROM `stream:src` AS `src`")] = selectFunc{
 		func(func(string) tables.Schema) tables.Schema { return tables.Schema{{Name: "n", Type: text}} },
 		func(in func(string) []row) []row {
 			var out []row

@@ -9,6 +9,7 @@ import (
 	"github.com/dolthub/vitess/go/vt/sqlparser"
 
 	"smelt/queries/ddl"
+	"smelt/queries/lexer"
 	"smelt/tables"
 )
 
@@ -62,14 +63,14 @@ func (g *Graph) Load(ctx context.Context, script, database, base string) error {
 
 // members parses the statements of a script. plain are those that make neither a flow nor a view.
 func (g *Graph) members(script, database, base string) (members, plain []member, err error) {
-	pieces, err := ddl.Split(script)
+	pieces, err := lexer.Split(script)
 	if err != nil {
 		return nil, nil, err
 	}
 	for _, p := range pieces {
 		statement, err := ddl.Parse(p.Text)
 		if err != nil {
-			var syntax *ddl.SyntaxError
+			var syntax *lexer.SyntaxError
 			if errors.As(err, &syntax) {
 				if syntax.Line == 1 {
 					syntax.Column += p.Column - 1
@@ -112,7 +113,7 @@ func (g *Graph) members(script, database, base string) (members, plain []member,
 
 // plainStatement lets USE, CREATE DATABASE and CREATE TABLE pass; it returns the database of a USE. Everything else is
 // refused: a pipeline is loaded at each start, and an INSERT would run each time.
-func plainStatement(p ddl.Piece) (use string, err error) {
+func plainStatement(p lexer.Piece) (use string, err error) {
 	parsed, err := parseSQL(p.Text)
 	if err != nil {
 		return "", fmt.Errorf("line %d: %w", p.Line, err)

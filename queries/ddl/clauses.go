@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"smelt/queries/lexer"
 )
 
 // clause is one of those that stand between the column list and AS of a CREATE, in any order, each at most once. A new
@@ -34,7 +36,7 @@ func clauseTable() []clause {
 func (p *parser) clauses(c *Create) error {
 	table := clauseTable()
 	seen := map[string]bool{}
-	for !p.peek().is("AS") && !p.peek().is("FLOW") {
+	for !p.peek().Is("AS") && !p.peek().Is("FLOW") {
 		start := p.at
 		i := slices.IndexFunc(table, func(k clause) bool { return p.accept(strings.Fields(k.words)...) })
 		if i < 0 {
@@ -80,7 +82,7 @@ func printComment(c *Create) string {
 	if c.Comment == "" {
 		return ""
 	}
-	return "COMMENT " + quoteText(c.Comment)
+	return "COMMENT " + lexer.QuoteText(c.Comment)
 }
 
 func (p *parser) partitionedBy(c *Create) (err error) {
@@ -103,7 +105,7 @@ func printProperties(c *Create) string {
 	}
 	var list []string
 	for _, k := range slices.Sorted(maps.Keys(c.Properties)) {
-		list = append(list, quoteText(k)+" = "+quoteText(c.Properties[k]))
+		list = append(list, lexer.QuoteText(k)+" = "+lexer.QuoteText(c.Properties[k]))
 	}
 	return "TBLPROPERTIES (" + strings.Join(list, ", ") + ")"
 }
