@@ -68,6 +68,9 @@ type FeedBatch interface {
 	Metrics() map[string]string
 	// Record makes the ledger entry of the batch durable; it is called before the rows are committed.
 	Record(ctx context.Context) error
+	// Again reports, behind an error, whether its rows turned out not to be those that were promised: the next batch, planned
+	// anew, leaves out or declares what was wrong.
+	Again() bool
 	// Committed tells the feed that the rows are committed.
 	Committed()
 }
