@@ -130,7 +130,9 @@ func syncDir(b *testing.B, path string) {
 }
 
 // duck runs a query in DuckDB some times and returns the median, or ok false without it. The import is not counted.
-func duck(b *testing.B, query string) (took time.Duration, ok bool) { return duckTimes(b, query, rounds) }
+func duck(b *testing.B, query string) (took time.Duration, ok bool) {
+	return duckTimes(b, query, rounds)
+}
 
 // duckTimes is duck with another number of rounds than five.
 func duckTimes(b *testing.B, query string, n int) (took time.Duration, ok bool) {
