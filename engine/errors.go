@@ -188,6 +188,7 @@ func restate(ctx context.Context, log *slog.Logger, err error) *mysql.SQLError {
 	if known != nil {
 		text = known.Message
 	}
+	text = strings.ReplaceAll(text, hiddenMark, "")
 	if cause := interruption(ctx, err, text); cause != nil {
 		return cause
 	}
