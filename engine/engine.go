@@ -23,16 +23,15 @@ const maxBatchRows = 100_000
 
 // Engine is one running smelt: a store of tables, the flows that keep them up to date, the models, and the listeners.
 type Engine struct {
-	cfg       Config
-	log       *slog.Logger
-	store     *tables.Store
-	models    *models.Registry
-	functions *functions.Set
-	graph     *queries.Graph
-	sql       *sqlEngine
-	feeds     *feeds
-	server    *Server        // nil in batch mode
-	page      *status.Server // nil without a status page
+	cfg    Config
+	log    *slog.Logger
+	store  *tables.Store
+	models *models.Registry
+	graph  *queries.Graph
+	sql    *sqlEngine
+	feeds  *feeds
+	server *Server        // nil in batch mode
+	page   *status.Server // nil without a status page
 
 	closeOnce sync.Once
 	closeErr  error
@@ -66,8 +65,13 @@ func (e *Engine) open(ctx context.Context) error {
 	if e.store, err = tables.Open(e.cfg.DataDir, tables.Options{FS: files, Logger: e.log}); err != nil {
 		return err
 	}
-	e.models = models.Open(models.Config{Library: e.cfg.OnnxLibrary, Logger: e.log})
 	e.feeds = newFeeds(e.cfg, files, e.log)
+	if e.models, err = models.Open(models.Config{
+		Library: e.cfg.OnnxLibrary, Disk: modelDisk{files, filepath.Join(e.cfg.DataDir, modelDir)}, Permits: e.feeds.permits,
+		Taken: func(name string) bool { return e.sql.taken(name) }, Logger: e.log,
+	}); err != nil {
+		return err
+	}
 	if err := e.compose(); err != nil {
 		return err
 	}
@@ -97,7 +101,7 @@ func (e *Engine) open(ctx context.Context) error {
 
 // compose wires SQL and flows to one another: the flows run their SELECTs through SQL, and SQL statements define flows.
 func (e *Engine) compose() error {
-	e.functions = functions.New(e.models)
+	set := functions.New(e.models)
 	e.graph = queries.New(queries.Config{
 		Store: e.store,
 		Query: func(ctx context.Context, q queries.Query) (queries.Result, error) { return e.sql.query(ctx, q) },
@@ -112,14 +116,15 @@ func (e *Engine) compose() error {
 		Carry: func(_ context.Context, from, to string, committed int64) error {
 			return autoload.Carry(e.feeds.files, from, to, committed)
 		},
-		Model:  e.modelOf,
+		Refers: set.Refers,
 		Logger: e.log,
 	})
 	e.feeds.watched = e.graph.Watched
 	var err error
 	e.sql, err = newSQL(sqlConfig{
 		Store:     e.store,
-		Functions: e.functions,
+		Functions: set,
+		Models:    e.models,
 		System:    e.systemTables(),
 		Flows:     e.graph,
 		Base:      e.interactiveBase(),

@@ -14,8 +14,9 @@ import (
 	"github.com/dolthub/go-mysql-server/sql/types"
 	"github.com/dolthub/vitess/go/mysql"
 
+	"smelt/models"
 	"smelt/queries"
-	"smelt/queries/lexer"
+	"smelt/queries/ddl"
 	"smelt/tables"
 )
 
@@ -55,6 +56,8 @@ var (
 	errTruncatedValue     = sqlCode{1292, "22007"} // of a column
 	errNotUpdatable       = sqlCode{1288, "HY000"}
 	errFilePrivilege      = sqlCode{1290, "HY000"}
+	errWrongArguments     = sqlCode{1210, "HY000"}
+	errFunctionExists     = sqlCode{1304, "42000"}
 	errUnknownFunction    = sqlCode{1305, "42000"}
 	errOutOfMemory        = sqlCode{1038, "HY001"}
 	errQueryInterrupted   = sqlCode{1317, "70100"}
@@ -188,7 +191,6 @@ func restate(ctx context.Context, log *slog.Logger, err error) *mysql.SQLError {
 	if known != nil {
 		text = known.Message
 	}
-	text = strings.ReplaceAll(text, hiddenMark, "")
 	if cause := interruption(ctx, err, text); cause != nil {
 		return cause
 	}
@@ -273,7 +275,7 @@ func interruption(ctx context.Context, err error, text string) *mysql.SQLError {
 
 // restateOurs maps the sentinels of the packages below; nil means that err is none of them.
 func restateOurs(err error) *mysql.SQLError {
-	var syntax *lexer.SyntaxError
+	var syntax *ddl.SyntaxError
 	switch {
 	case errors.As(err, &syntax):
 		near := strings.Trim(syntax.Got, `"`)
@@ -291,6 +293,12 @@ func restateOurs(err error) *mysql.SQLError {
 		return mysql.NewSQLError(errNotSupportedYet.number, errNotSupportedYet.state, "%s", err.Error())
 	case errors.Is(err, queries.ErrExpectation):
 		return mysql.NewSQLError(errCheckViolated.number, errCheckViolated.state, "%s", err.Error())
+	case errors.Is(err, models.ErrUnknownModel):
+		return mysql.NewSQLError(errUnknownFunction.number, errUnknownFunction.state, "%s", err.Error())
+	case errors.Is(err, models.ErrExists):
+		return mysql.NewSQLError(errFunctionExists.number, errFunctionExists.state, "%s", err.Error())
+	case errors.Is(err, models.ErrInvalid):
+		return mysql.NewSQLError(errWrongArguments.number, errWrongArguments.state, "%s", err.Error())
 	case errors.Is(err, tables.ErrExists):
 		return mysql.NewSQLError(errTableExists.number, errTableExists.state, "%s", err.Error())
 	}

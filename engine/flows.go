@@ -26,6 +26,8 @@ type Flows interface {
 	Drop(ctx context.Context, database, name string, kind ddl.Kind, ifExists bool) error
 	// OnFile has a file tried again, unloaded or reloaded, and returns how many of its rows were taken out.
 	OnFile(ctx context.Context, s *ddl.OnTable, database string) (rows int64, err error)
+	// ModelsChanged has the flows look whether a model that they ask means another version now.
+	ModelsChanged()
 	// Flows returns the state of every flow.
 	Flows() []queries.Status
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 
 	"smelt/queries"
-	"smelt/queries/lexer"
+	"smelt/queries/ddl"
 	"smelt/tables"
 )
 
@@ -68,7 +68,7 @@ func (e *Engine) loadPipeline(ctx context.Context, path string) error {
 		base = filepath.Dir(files[0])
 	}
 	err = e.graph.Load(ctx, script.String(), defaultDatabase, base)
-	var syntax *lexer.SyntaxError
+	var syntax *ddl.SyntaxError
 	if errors.As(err, &syntax) {
 		for i := len(starts) - 1; i >= 0; i-- {
 			if syntax.Line >= starts[i] {

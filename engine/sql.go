@@ -13,6 +13,7 @@ import (
 	"github.com/dolthub/go-mysql-server/sql/analyzer"
 
 	"smelt/functions"
+	"smelt/models"
 	"smelt/tables"
 )
 
@@ -28,6 +29,7 @@ const DefaultStatementTimeout = 10 * time.Minute
 type sqlConfig struct {
 	Store     *tables.Store
 	Functions *functions.Set
+	Models    *models.Registry       // nil: statements on models are refused
 	System    map[string]systemTable // tables of the database smelt, by name
 	Flows     Flows                  // nil: our statements are refused
 	Base      string                 // directory in which CREATE statements of clients look up relative paths

@@ -43,7 +43,8 @@ func startSQL(t *testing.T, change func(*sqlConfig, *listenConfig)) *testSQL {
 	require.NoError(t, mysql.SetLogger(log.New(io.Discard, "", 0))) // the driver prints broken connections
 	store, err := tables.Open(t.TempDir(), tables.Options{})
 	require.NoError(t, err)
-	registry := models.Open(models.Config{})
+	registry, err := models.Open(models.Config{})
+	require.NoError(t, err)
 	s := &testSQL{store: store, flows: &fakeFlows{store: store}, log: &strings.Builder{}}
 	cfg := sqlConfig{
 		Store: store, Functions: functions.New(registry), Flows: s.flows,
@@ -153,6 +154,8 @@ func (f *fakeFlows) OnFile(_ context.Context, s *ddl.OnTable, database string) (
 	f.calls = append(f.calls, fmt.Sprintf("%s %q of %s.%s", s.Verb, s.File, database, s.Name))
 	return 2, nil
 }
+
+func (f *fakeFlows) ModelsChanged() { f.calls = append(f.calls, "models changed") }
 
 func (f *fakeFlows) Flows() []queries.Status { return f.list }
 

@@ -65,6 +65,10 @@ func (p *parser) inject(statement ddl.Statement) sqlparser.Statement {
 		n.name, n.run = "Create "+s.Name, func(ctx *sql.Context) (sql.RowIter, error) { return e.create(ctx, s) }
 	case *ddl.OnFlow:
 		n, auth = e.onFlow(s)
+	case *ddl.OnModel:
+		if n = e.onModel(s); n.IsReadOnly() {
+			auth = sqlparser.AuthType_IGNORE
+		}
 	case *ddl.OnTable:
 		if s.File != "" {
 			n.name, n.run = s.Verb, func(ctx *sql.Context) (sql.RowIter, error) { return e.onFile(ctx, s) }

@@ -26,13 +26,14 @@ var (
 // systemTables lists them by name.
 func (e *Engine) systemTables() map[string]func(ctx context.Context) (tables.Relation, error) {
 	return map[string]func(ctx context.Context) (tables.Relation, error){
-		"streams":      e.streams,
-		"progress":     e.progress,
-		"expectations": e.expectations,
-		"files":        e.files,
-		"models":       e.modelsTable,
-		"history":      e.history,
-		"lineage":      e.lineage,
+		"streams":        e.streams,
+		"progress":       e.progress,
+		"expectations":   e.expectations,
+		"files":          e.files,
+		"models":         e.modelsTable,
+		"model_versions": e.modelVersionsTable,
+		"model_history":  e.modelHistoryTable,
+		"history":        e.history,
 	}
 }
 
@@ -197,30 +198,6 @@ func (e *Engine) files(context.Context) (tables.Relation, error) {
 		}
 	}
 	return tables.FromBatches(filesSchema, b), nil
-}
-
-var modelsSchema = tables.Schema{
-	{Name: "name", Type: textType, Comment: "also the name of the SQL function"},
-	{Name: "kind", Type: textType, Comment: "classifier or encoder"},
-	{Name: "version", Type: textType},
-	{Name: "labels", Type: jsonType},
-	{Name: "multi_label", Type: boolType},
-	{Name: "dimension", Type: longType, Comment: "length of an embedding"},
-	{Name: "max_tokens", Type: longType, Comment: "longer texts are cut"},
-	{Name: "license", Type: textType},
-	{Name: "digest", Type: textType, Comment: "SHA-256 over its files"},
-}
-
-func (e *Engine) modelsTable(context.Context) (tables.Relation, error) {
-	b := tables.NewBatch(modelsSchema, 0)
-	for _, m := range e.models.Models() {
-		labels, err := json.Marshal(m.Labels)
-		if err != nil {
-			return nil, fmt.Errorf("list labels of model %s: %w", m.Name, err)
-		}
-		appendRow(b, m.Name, m.Kind, m.Version, string(labels), m.MultiLabel, m.Dimension, m.MaxTokens, orNull(m.License), m.Digest)
-	}
-	return tables.FromBatches(modelsSchema, b), nil
 }
 
 var historySchema = tables.Schema{

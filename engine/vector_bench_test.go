@@ -51,7 +51,8 @@ type benchFeed struct{ tables.Reader }
 func startBench(b *testing.B) *sqlEngine {
 	store, err := tables.Open(b.TempDir(), tables.Options{})
 	require.NoError(b, err)
-	registry := models.Open(models.Config{})
+	registry, err := models.Open(models.Config{})
+	require.NoError(b, err)
 	e, err := newSQL(sqlConfig{Store: store, Functions: functions.New(registry)})
 	require.NoError(b, err)
 	table, err := store.Create(b.Context(), "live", "disk", tables.Definition{Schema: benchSchema})

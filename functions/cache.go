@@ -23,7 +23,7 @@ const (
 // task is one way to ask one model. It is comparable: two calls with equal tasks share their predictions.
 type task struct {
 	kind     taskKind
-	model    string
+	model    string                // ID of a version
 	keywords models.KeywordOptions // of taskKeywords
 }
 
@@ -89,9 +89,12 @@ func (n need) bytes(result any) int {
 }
 
 // statementCache remembers the predictions of one statement, so that each text is scored once in it. It has two
-// halves: when the younger is full it becomes the older, whose entries are forgotten.
+// halves: when the younger is full it becomes the older, whose entries are forgotten. It also holds which version of a
+// model each name means in the statement, so that an alias that moves changes no statement that has begun.
 type statementCache struct {
 	mu           sync.Mutex
+	pins         map[string]models.Info // by normal name
+	pinned       map[string]string      // normal name -> ID, given with the statement
 	young, old   map[need]any
 	weight, half int // bytes in young, and how many it may hold
 }
@@ -100,11 +103,19 @@ type cacheKey struct{}
 
 // WithCache returns a context for one statement: all calls under it share their predictions.
 func WithCache(ctx context.Context) context.Context {
-	return context.WithValue(ctx, cacheKey{}, newStatementCache(maxCacheBytes))
+	return WithVersions(ctx, nil)
+}
+
+// WithVersions is WithCache for a statement in which some names of models mean certain versions: name, as Refers gives
+// it, to the ID of the version.
+func WithVersions(ctx context.Context, versions map[string]string) context.Context {
+	c := newStatementCache(maxCacheBytes)
+	c.pinned = versions
+	return context.WithValue(ctx, cacheKey{}, c)
 }
 
 func newStatementCache(bytes int) *statementCache {
-	return &statementCache{young: map[need]any{}, half: bytes / 2}
+	return &statementCache{young: map[need]any{}, half: bytes / 2, pins: map[string]models.Info{}}
 }
 
 // cacheOf returns the statement's cache, or nil, on which get and put do nothing.
@@ -112,6 +123,30 @@ func cacheOf(ctx context.Context) *statementCache {
 	c, _ := ctx.Value(cacheKey{}).(*statementCache)
 	return c
 }
+
+// resolve returns the version that a name means in the statement: what it meant at its first mention.
+func (c *statementCache) resolve(ref string, p Predictor) (models.Info, error) {
+	if c == nil {
+		return p.Resolve(ref)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if info, ok := c.pins[ref]; ok {
+		return info, nil
+	}
+	name := ref
+	if id, ok := c.pinned[normal(ref)]; ok {
+		name = id
+	}
+	info, err := p.Resolve(name)
+	if err == nil && len(c.pins) < maxPins {
+		c.pins[ref] = info
+	}
+	return info, err
+}
+
+// maxPins bounds the names that one statement remembers: predict() may read them from a column.
+const maxPins = 10_000
 
 func (c *statementCache) get(n need) (any, bool) {
 	if c == nil {

@@ -7,6 +7,8 @@ import (
 
 	"github.com/dolthub/go-mysql-server/sql"
 	"github.com/dolthub/go-mysql-server/sql/types"
+
+	"smelt/models"
 )
 
 // call is one function call in a statement. It reads predictions from the statement's cache, and makes one for itself
@@ -81,7 +83,7 @@ func (c *call) job(ctx *sql.Context, row sql.Row) (job, error) {
 			return null, fmt.Errorf("read argument %d of %s: %w", i+1, c.spec.name, err)
 		}
 	}
-	return c.spec.plan(args)
+	return c.spec.plan(func(ref string) (models.Info, error) { return cacheOf(ctx).resolve(ref, c.set.predictor) }, args)
 }
 
 // Eval implements sql.Expression.

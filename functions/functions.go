@@ -31,6 +31,8 @@ var labelType = types.MustCreateString(sqltypes.VarChar, labelChars, sql.Collati
 // Predictor is what the functions need of the models; *models.Registry provides it. Texts are given once each.
 type Predictor interface {
 	Models() []models.Info
+	// Resolve returns the version that a name means now: that of a model, models:/..., or the ID of a version.
+	Resolve(ref string) (models.Info, error)
 	Classify(ctx context.Context, model string, texts []string) ([]models.Classification, error)
 	Embed(ctx context.Context, model string, texts []string) ([][]float32, error)
 	Keywords(ctx context.Context, model string, texts []string, o models.KeywordOptions) ([][]models.Keyword, error)
@@ -49,11 +51,14 @@ type spec struct {
 	name        string
 	least, most int // number of arguments
 	description string
-	model       string // that the function calls; "" for none
 	typ         sql.Type
+	model       string // whose functions it is one of, or that it asks; "" for none, or one that an argument names
 	// plan checks the arguments of one row and says which predictions the result needs; none for NULL.
-	plan func(args []any) (job, error)
+	plan func(resolve resolver, args []any) (job, error)
 }
+
+// resolver returns the version of a model that the statement uses, for every row the same.
+type resolver func(ref string) (models.Info, error)
 
 // job is the work of one call for one row.
 type job struct {
@@ -61,7 +66,8 @@ type job struct {
 	result func(found []any) (any, error) // makes the value of the call; found belongs to needs
 }
 
-// Function returns the function of that name: the fixed ones, and m, m_score and m_json for each classifier m.
+// Function returns the function of that name: the fixed ones, m, m_score and m_json for each classifier m, and m for each
+// encoder m.
 func (s *Set) Function(name string) (sql.Function, bool) {
 	sp, ok := s.spec(strings.ToLower(name))
 	if !ok {
@@ -79,31 +85,34 @@ func (s *Set) Function(name string) (sql.Function, bool) {
 	}}, true
 }
 
-// Model returns the model that a function calls now; ok is false for a function that calls none.
-func (s *Set) Model(function string) (info models.Info, ok bool) {
-	sp, ok := s.spec(strings.ToLower(function))
-	if !ok || sp.model == "" {
-		return models.Info{}, false
-	}
-	for _, m := range s.predictor.Models() {
-		if strings.EqualFold(m.Name, sp.model) {
-			return m, true
-		}
-	}
-	return models.Info{}, false
-}
-
 // Names returns the names of all functions, sorted.
 func (s *Set) Names() []string {
-	names := []string{"sentiment", "sentiment_score", "topic", "topic_score", "topics", "keywords", "embed", "similarity", "mentions", "hashtags"}
+	names := []string{"topics", "keywords", "embed", "similarity", "mentions", "hashtags", predictName}
 	for _, m := range s.predictor.Models() {
+		names = append(names, m.Name)
 		if m.Kind == models.Classifier {
-			names = append(names, m.Name, m.Name+"_score", m.Name+"_json")
+			names = append(names, m.Name+"_score", m.Name+"_json")
 		}
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
 }
+
+// Refers returns the model that a function asks, as Resolve takes it; first is the first argument where it is a constant.
+// ok is false for a function that asks no model.
+func (s *Set) Refers(function, first string) (ref string, ok bool) {
+	sp, found := s.spec(strings.ToLower(function))
+	switch {
+	case !found:
+		return "", false
+	case sp.name == predictName:
+		return normal(first), true
+	}
+	return sp.model, sp.model != ""
+}
+
+// normal is the form in which a statement remembers how a model was named.
+func normal(ref string) string { return strings.ToLower(strings.TrimSpace(ref)) }
 
 func (s *Set) spec(name string) (*spec, bool) {
 	switch name {
@@ -112,25 +121,28 @@ func (s *Set) spec(name string) (*spec, bool) {
 	case "keywords":
 		return keywordsSpec(), true
 	case "embed":
-		return embedSpec(), true
+		return embedSpec(name, encoderModel), true
 	case "similarity":
 		return similaritySpec(), true
 	case "mentions":
 		return textSpec(name, "names behind @ in a text, each once, in order", Mentions), true
 	case "hashtags":
 		return textSpec(name, "words behind # in a text, each once, in order", Hashtags), true
+	case predictName:
+		return predictSpec(), true
 	}
 	for _, m := range s.predictor.Models() {
-		if m.Kind != models.Classifier {
-			continue
-		}
-		switch name {
-		case strings.ToLower(m.Name):
-			return labelSpec(name, m.Name), true
-		case strings.ToLower(m.Name) + "_score":
-			return scoreSpec(name, m.Name), true
-		case strings.ToLower(m.Name) + "_json":
-			return jsonSpec(name, m.Name), true
+		lower := strings.ToLower(m.Name)
+		switch {
+		case m.Kind == models.Encoder && name == lower:
+			return embedSpec(name, lower), true
+		case m.Kind != models.Classifier:
+		case name == lower:
+			return labelSpec(name, lower), true
+		case name == lower+"_score":
+			return scoreSpec(name, lower), true
+		case name == lower+"_json":
+			return jsonSpec(name, lower), true
 		}
 	}
 	return nil, false

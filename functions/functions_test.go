@@ -53,6 +53,16 @@ func (f *fake) Models() []models.Info {
 	return []models.Info{{Name: "sentiment", Kind: models.Classifier}, {Name: "topic", Kind: models.Classifier}, {Name: "encoder", Kind: models.Encoder}}
 }
 
+func (f *fake) Resolve(ref string) (models.Info, error) {
+	for _, m := range f.Models() {
+		if m.Name == ref {
+			m.ID = m.Name
+			return m, nil
+		}
+	}
+	return models.Info{}, models.ErrUnknownModel
+}
+
 func label(text string) string { return []string{"negative", "neutral", "positive"}[len(text)%3] }
 
 func (f *fake) Classify(_ context.Context, model string, texts []string) ([]models.Classification, error) {

@@ -21,43 +21,72 @@ const maxNgramWords = 5
 // null is the job of a call whose result is NULL.
 var null = job{result: func([]any) (any, error) { return nil, nil }}
 
+// predictName is the function that is told which version of which model it asks.
+const predictName = "predict"
+
 // classify plans a call that needs the classification of its first argument.
-func classify(model string, result func(models.Classification) any) func(args []any) (job, error) {
-	return func(args []any) (job, error) {
+func classify(model string, result func(models.Classification) any) func(resolver, []any) (job, error) {
+	return func(resolve resolver, args []any) (job, error) {
 		text, ok, err := textOf(args[0])
 		if err != nil || !ok {
 			return null, err
 		}
+		m, err := resolve(model)
+		if err != nil {
+			return null, err
+		}
 		return job{
-			needs:  []need{{task: task{kind: taskClassify, model: model}, text: text}},
+			needs:  []need{{task: task{kind: taskClassify, model: m.ID}, text: text}},
 			result: func(found []any) (any, error) { return result(found[0].(models.Classification)), nil },
 		}, nil
 	}
 }
 
 func labelSpec(name, model string) *spec {
-	return &spec{name: name, least: 1, most: 1, typ: labelType, model: model, description: "the label that model " + model + " gives a text",
+	return &spec{name: name, model: model, least: 1, most: 1, typ: labelType, description: "the label that model " + model + " gives a text",
 		plan: classify(model, func(c models.Classification) any { return c.Label })}
 }
 
 func scoreSpec(name, model string) *spec {
-	return &spec{name: name, least: 1, most: 1, typ: types.Float64, model: model, description: "the probability of the label that model " + model + " gives a text, 0 to 1",
+	return &spec{name: name, model: model, least: 1, most: 1, typ: types.Float64, description: "the probability of the label that model " + model + " gives a text, 0 to 1",
 		plan: classify(model, func(c models.Classification) any { return c.Score })}
 }
 
 func jsonSpec(name, model string) *spec {
-	return &spec{name: name, least: 1, most: 1, typ: types.JSON, model: model, description: "label, score and all scores that model " + model + " gives a text",
-		plan: classify(model, func(c models.Classification) any {
-			scores := make(map[string]any, len(c.Scores))
-			for _, s := range c.Scores {
-				scores[s.Label] = s.Score
+	return &spec{name: name, model: model, least: 1, most: 1, typ: types.JSON, description: "label, score and all scores that model " + model + " gives a text",
+		plan: classify(model, scoresJSON)}
+}
+
+func scoresJSON(c models.Classification) any {
+	scores := make(map[string]any, len(c.Scores))
+	for _, s := range c.Scores {
+		scores[s.Label] = s.Score
+	}
+	return types.JSONDocument{Val: map[string]any{"label": c.Label, "score": c.Score, "scores": scores}}
+}
+
+// predictSpec is predict('models:/name/2', text): a classifier gives label, score and scores, an encoder the embedding.
+func predictSpec() *spec {
+	return &spec{name: predictName, least: 2, most: 2, typ: types.JSON, description: "what one version of a model says of a text: predict('models:/name/2' or 'models:/name@alias', text)",
+		plan: func(resolve resolver, args []any) (job, error) {
+			ref, ok, err := textOf(args[0])
+			if err != nil || !ok {
+				return null, err
 			}
-			return types.JSONDocument{Val: map[string]any{"label": c.Label, "score": c.Score, "scores": scores}}
-		})}
+			m, err := resolve(ref)
+			if err != nil {
+				return null, err
+			}
+			plan := classify(ref, scoresJSON)
+			if m.Kind == models.Encoder {
+				plan = embedding(ref)
+			}
+			return plan(resolve, args[1:])
+		}}
 }
 
 func selectedSpec(name, model string) *spec {
-	return &spec{name: name, least: 1, most: 1, typ: types.JSON, model: model, description: "all labels that model " + model + " gives a text, most likely first",
+	return &spec{name: name, model: model, least: 1, most: 1, typ: types.JSON, description: "all labels that model " + model + " gives a text, most likely first",
 		plan: classify(model, func(c models.Classification) any { return jsonArray(c.Selected) })}
 }
 
@@ -69,13 +98,22 @@ func jsonArray(texts []string) types.JSONDocument {
 	return types.JSONDocument{Val: list}
 }
 
-func embedSpec() *spec {
-	return &spec{name: "embed", model: encoderModel, least: 1, most: 1, typ: types.JSON, description: "the embedding of a text, a JSON array of numbers", plan: func(args []any) (job, error) {
+func embedSpec(name, model string) *spec {
+	return &spec{name: name, model: model, least: 1, most: 1, typ: types.JSON, description: "the embedding of a text by model " + model + ", a JSON array of numbers", plan: embedding(model)}
+}
+
+// embedding plans a call that needs the embedding of its first argument.
+func embedding(model string) func(resolver, []any) (job, error) {
+	return func(resolve resolver, args []any) (job, error) {
 		text, ok, err := textOf(args[0])
 		if err != nil || !ok {
 			return null, err
 		}
-		return job{needs: []need{{task: task{kind: taskEmbed, model: encoderModel}, text: text}}, result: func(found []any) (any, error) {
+		m, err := resolve(model)
+		if err != nil {
+			return null, err
+		}
+		return job{needs: []need{{task: task{kind: taskEmbed, model: m.ID}, text: text}}, result: func(found []any) (any, error) {
 			vector := found[0].([]float32)
 			list := make([]any, len(vector))
 			for i, v := range vector {
@@ -83,11 +121,11 @@ func embedSpec() *spec {
 			}
 			return types.JSONDocument{Val: list}, nil
 		}}, nil
-	}}
+	}
 }
 
 func similaritySpec() *spec {
-	return &spec{name: "similarity", model: encoderModel, least: 2, most: 2, typ: types.Float64, description: "how alike two texts are: the cosine of their embeddings, -1 to 1", plan: func(args []any) (job, error) {
+	return &spec{name: "similarity", model: encoderModel, least: 2, most: 2, typ: types.Float64, description: "how alike two texts are: the cosine of their embeddings, -1 to 1", plan: func(resolve resolver, args []any) (job, error) {
 		a, okA, err := textOf(args[0])
 		if err != nil {
 			return null, err
@@ -96,7 +134,11 @@ func similaritySpec() *spec {
 		if err != nil || !okA || !okB {
 			return null, err
 		}
-		t := task{kind: taskEmbed, model: encoderModel}
+		m, err := resolve(encoderModel)
+		if err != nil {
+			return null, err
+		}
+		t := task{kind: taskEmbed, model: m.ID}
 		return job{needs: []need{{t, a}, {t, b}}, result: func(found []any) (any, error) {
 			x, y := found[0].([]float32), found[1].([]float32)
 			sum := 0.0
@@ -109,7 +151,7 @@ func similaritySpec() *spec {
 }
 
 func keywordsSpec() *spec {
-	return &spec{name: "keywords", model: encoderModel, least: 1, most: 4, typ: types.JSON, description: "the terms of a text that say most of it: keywords(text [, top_n [, max_ngram [, diversity]]])", plan: func(args []any) (job, error) {
+	return &spec{name: "keywords", model: encoderModel, least: 1, most: 4, typ: types.JSON, description: "the terms of a text that say most of it: keywords(text [, top_n [, max_ngram [, diversity]]])", plan: func(resolve resolver, args []any) (job, error) {
 		text, ok, err := textOf(args[0])
 		if err != nil || !ok {
 			return null, err
@@ -118,7 +160,11 @@ func keywordsSpec() *spec {
 		if err != nil || !ok {
 			return null, err
 		}
-		return job{needs: []need{{task: task{kind: taskKeywords, model: encoderModel, keywords: o}, text: text}}, result: func(found []any) (any, error) {
+		m, err := resolve(encoderModel)
+		if err != nil {
+			return null, err
+		}
+		return job{needs: []need{{task: task{kind: taskKeywords, model: m.ID, keywords: o}, text: text}}, result: func(found []any) (any, error) {
 			words := found[0].([]models.Keyword)
 			list := make([]any, len(words))
 			for i, w := range words {
@@ -162,7 +208,7 @@ func keywordOptions(args []any) (o models.KeywordOptions, ok bool, err error) {
 
 // textSpec is a function of a text that needs no model.
 func textSpec(name, description string, f func(string) []string) *spec {
-	return &spec{name: name, least: 1, most: 1, typ: types.JSON, description: description, plan: func(args []any) (job, error) {
+	return &spec{name: name, least: 1, most: 1, typ: types.JSON, description: description, plan: func(_ resolver, args []any) (job, error) {
 		text, ok, err := textOf(args[0])
 		if err != nil || !ok {
 			return null, err

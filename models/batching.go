@@ -30,6 +30,11 @@ type encoded struct {
 
 // run scores texts and calls result with the values of each: from several goroutines, once for each text.
 func (r *Registry) run(ctx context.Context, m *model, texts []string, result func(i int, values []float32) error) error {
+	release, err := m.acquire()
+	if err != nil {
+		return err
+	}
+	defer release()
 	rows, err := r.encode(ctx, m, texts)
 	if err != nil {
 		return err
@@ -39,7 +44,7 @@ func (r *Registry) run(ctx context.Context, m *model, texts []string, result fun
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(cap(r.slots))
 	for len(rows) > 0 {
-		n := batchSize(rows)
+		n := m.batchSize(rows)
 		batch := rows[:n]
 		rows = rows[n:]
 		group.Go(func() error {
@@ -61,8 +66,11 @@ func (r *Registry) slot(ctx context.Context, f func() error) error {
 }
 
 // batchSize returns how many of the rows, sorted by length, go together.
-func batchSize(rows []encoded) int {
+func (m *model) batchSize(rows []encoded) int {
 	n := 1
+	if m.settings.Single {
+		return n
+	}
 	for n < min(len(rows), batchRows) && (n+1)*len(rows[n].ids) <= batchTokens {
 		n++
 	}
@@ -80,7 +88,7 @@ func (r *Registry) encode(ctx context.Context, m *model, texts []string) ([]enco
 				var ids []int64
 				for i := from; i < to; i++ {
 					start := len(ids)
-					ids, _ = m.tokens.Encode(ids, m.prepare(texts[i]), m.info.MaxTokens, m.specials)
+					ids, _ = m.tokens.Encode(ids, m.prepare(texts[i]), m.info.MaxTokens, m.settings.Special)
 					rows[i] = encoded{ids: ids[start:len(ids):len(ids)], at: i}
 				}
 				return ctx.Err()
@@ -117,18 +125,24 @@ func (m *model) score(ctx context.Context, batch []encoded, result func(i int, v
 	if err != nil {
 		return err
 	}
-	return split(out, batch, b.mask, width, result)
+	return m.split(out, batch, b.mask, width, result)
 }
 
-// split hands each text its values; an output with a value for each token is averaged over the tokens.
-func split(out onnx.Tensor, batch []encoded, mask []int64, width int, result func(i int, values []float32) error) error {
+// split hands each text its values; an output with a vector for each token is pooled over the tokens.
+func (m *model) split(out onnx.Tensor, batch []encoded, mask []int64, width int, result func(i int, values []float32) error) error {
 	if len(out.Shape) < 2 || out.Shape[0] != int64(len(batch)) {
 		return fmt.Errorf("the model gave a tensor of shape %v for %d texts", out.Shape, len(batch))
 	}
 	size := len(out.Values) / len(batch)
+	if len(out.Shape) > 3 || len(out.Shape) == 3 && (out.Shape[1] != int64(width) || out.Shape[1]*out.Shape[2] != int64(size)) {
+		return fmt.Errorf("the model gave a tensor of shape %v for %d texts of %d tokens", out.Shape, len(batch), width)
+	}
 	for i, row := range batch {
 		values := out.Values[i*size : (i+1)*size]
-		if len(out.Shape) == 3 {
+		switch {
+		case len(out.Shape) == 3 && m.settings.Pooling == clsPooling:
+			values = values[:out.Shape[2]]
+		case len(out.Shape) == 3:
 			values = mean(values, mask[i*width:(i+1)*width], int(out.Shape[2]))
 		}
 		if err := result(row.at, values); err != nil {

@@ -2,13 +2,11 @@ package models
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"slices"
-	"strconv"
+	"sync"
 
 	"smelt/models/onnx"
 	"smelt/models/tokenizer"
@@ -24,103 +22,59 @@ const (
 // defaultThreshold decides a label of a multi-label model that brings no thresholds of its own.
 const defaultThreshold = 0.5
 
-// model is one model: described from its configuration, open once it has a session.
+// model is one version that can be run: its files are opened at first use.
 type model struct {
-	info       Info
-	files      fs.FS
-	prepare    func(string) string
-	specials   bool // special ids stand around the text
-	thresholds []float64
+	info     Info
+	settings settings
+	prepare  func(string) string
+	read     func(name string) ([]byte, error)
 
+	opening sync.Mutex // held while the files are opened, which takes a second
+	opened  bool       // guarded by opening
+
+	// use is held for reading by runs, and for writing when the session goes. tokens and session are set before the first
+	// run and do not change until the end.
+	use     sync.RWMutex
+	closed  bool // guarded by use
 	tokens  *tokenizer.Tokenizer
 	session *onnx.Session
 }
 
-// config is the part of a Hugging Face config.json that is read, and our own part of it.
-type config struct {
-	ID2Label     map[string]string `json:"id2label"`
-	ProblemType  string            `json:"problem_type"`
-	MaxPositions int               `json:"max_position_embeddings"`
-	Smelt        struct {
-		Kind          string    `json:"kind"`
-		Preprocess    string    `json:"preprocess"`
-		Thresholds    []float64 `json:"thresholds"`
-		Dimension     int       `json:"dimension"`
-		SpecialTokens bool      `json:"special_tokens"`
-		Version       string    `json:"version"`
-		License       string    `json:"license"`
-	} `json:"smelt"`
-}
-
-// describe reads the configuration of a model.
-func describe(name string, files fs.FS) (*model, error) {
-	text, err := fs.ReadFile(files, configFile)
+// newModel describes a version; nothing is opened.
+func newModel(name string, v *version, read func(name string) ([]byte, error)) (*model, error) {
+	prepare, err := preprocessor(v.Settings.Preprocess)
 	if err != nil {
 		return nil, err
 	}
-	var c config
-	if err := json.Unmarshal(text, &c); err != nil {
-		return nil, fmt.Errorf("read %s: %w", configFile, err)
-	}
-	m := &model{files: files, specials: c.Smelt.SpecialTokens, thresholds: c.Smelt.Thresholds}
-	m.info = Info{Name: name, Kind: c.Smelt.Kind, Version: c.Smelt.Version, License: c.Smelt.License, Dimension: c.Smelt.Dimension, MaxTokens: c.MaxPositions}
-	if m.prepare, err = preprocessor(c.Smelt.Preprocess); err != nil {
-		return nil, err
-	}
-	if m.info.MaxTokens <= 0 || m.info.MaxTokens > maxTokens {
-		return nil, fmt.Errorf("read %s: max_position_embeddings %d is not between 1 and %d", configFile, m.info.MaxTokens, maxTokens)
-	}
-	switch m.info.Kind {
-	case Encoder:
-	case Classifier:
-		if err := m.labels(c); err != nil {
-			return nil, err
-		}
-	default:
-		return nil, fmt.Errorf("read %s: kind %q is neither %s nor %s", configFile, m.info.Kind, Classifier, Encoder)
-	}
-	m.info.Digest, err = digest(files, []string{configFile, onnxFile, tokenizerFile})
-	return m, err
+	return &model{info: v.info(name), settings: v.Settings, prepare: prepare, read: read}, nil
 }
 
-// labels reads id2label and how many of the labels a text may have.
-func (m *model) labels(c config) error {
-	for i := range len(c.ID2Label) {
-		label, ok := c.ID2Label[strconv.Itoa(i)]
-		if !ok {
-			return fmt.Errorf("read %s: id2label has %d labels and none for %d", configFile, len(c.ID2Label), i)
-		}
-		m.info.Labels = append(m.info.Labels, label)
-	}
-	if len(m.info.Labels) == 0 {
-		return fmt.Errorf("read %s: id2label is empty", configFile)
-	}
-	// The rule of the text-classification pipeline of transformers: one label alone is a sigmoid, too.
-	m.info.MultiLabel = c.ProblemType == "multi_label_classification" || len(m.info.Labels) == 1
-	if m.info.MultiLabel && len(m.thresholds) == 0 {
-		m.thresholds = slices.Repeat([]float64{defaultThreshold}, len(m.info.Labels))
-	}
-	if m.info.MultiLabel && len(m.thresholds) != len(m.info.Labels) {
-		return fmt.Errorf("read %s: %d thresholds for %d labels", configFile, len(m.thresholds), len(m.info.Labels))
-	}
-	return nil
-}
-
-// open loads tokenizer and graph and checks that they belong together.
+// open loads tokenizer and graph, once, and checks that they belong together.
 func (m *model) open() error {
-	text, err := fs.ReadFile(m.files, tokenizerFile)
+	m.opening.Lock()
+	defer m.opening.Unlock()
+	if m.opened {
+		return nil
+	}
+	text, err := m.read(tokenizerFile)
+	if err != nil {
+		return err
+	}
+	graph, err := m.read(onnxFile)
 	if err != nil {
 		return err
 	}
 	if m.tokens, err = tokenizer.Load(text); err != nil {
 		return err
 	}
-	graph, err := fs.ReadFile(m.files, onnxFile)
-	if err != nil {
+	if size := m.settings.VocabSize; size > 0 && m.tokens.Size() > size {
+		return fmt.Errorf("the tokenizer has ids up to %d, the model knows %d", m.tokens.Size()-1, size)
+	}
+	if err := onnx.SelfContained(graph); err != nil {
 		return err
 	}
 	outputs := []string{"logits"}
-	if m.info.Kind == Encoder {
+	if m.settings.Kind == Encoder {
 		outputs = []string{"sentence_embedding", "last_hidden_state", "token_embeddings"}
 	}
 	session, err := onnx.Open(graph, outputs...)
@@ -128,13 +82,39 @@ func (m *model) open() error {
 		return err
 	}
 	width := session.Width()
-	if m.info.Kind == Classifier && width != 0 && width != len(m.info.Labels) {
-		return errors.Join(fmt.Errorf("the model has %d outputs, its configuration %d labels", width, len(m.info.Labels)), session.Close())
+	if m.settings.Kind == Classifier && width != 0 && width != len(m.settings.Labels) {
+		return errors.Join(fmt.Errorf("the model has %d outputs, its configuration %d labels", width, len(m.settings.Labels)), session.Close())
 	}
-	if m.info.Kind == Encoder && m.info.Dimension != 0 && width != 0 && width != m.info.Dimension {
-		return errors.Join(fmt.Errorf("the model has %d outputs, its configuration says dimension %d", width, m.info.Dimension), session.Close())
+	if m.settings.Kind == Encoder && m.settings.Dimension != 0 && width != 0 && width != m.settings.Dimension {
+		return errors.Join(fmt.Errorf("the model has %d outputs, its configuration says dimension %d", width, m.settings.Dimension), session.Close())
 	}
 	m.session = session
+	m.opened = true
+	return nil
+}
+
+// acquire keeps the session open until release.
+func (m *model) acquire() (release func(), err error) {
+	m.use.RLock()
+	if m.closed {
+		m.use.RUnlock()
+		return nil, fmt.Errorf("%w: version %d of %q was dropped, or the models are closed", ErrUnknownModel, m.info.Version, m.info.Name)
+	}
+	return m.use.RUnlock, nil
+}
+
+// close frees the session. It waits for runs.
+func (m *model) close() error {
+	m.use.Lock()
+	defer m.use.Unlock()
+	if m.closed = true; m.session == nil {
+		return nil
+	}
+	err := m.session.Close()
+	m.session = nil
+	if err != nil {
+		return fmt.Errorf("close model %q: %w", m.info.Name, err)
+	}
 	return nil
 }
 
@@ -169,7 +149,7 @@ func (m *model) classification(logits []float32) (Classification, error) {
 func (m *model) selected(scores []LabelScore) []string {
 	var over []LabelScore
 	for i, s := range scores {
-		if s.Score >= m.thresholds[i] {
+		if s.Score >= m.settings.Thresholds[i] {
 			over = append(over, s)
 		}
 	}

@@ -6,17 +6,16 @@ package models
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
+	"maps"
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
-	"smelt/models/builtin"
 	"smelt/models/onnx"
 )
 
@@ -26,6 +25,10 @@ var (
 	ErrUnknownModel = errors.New("unknown model")
 	// ErrWrongKind is returned when a classifier is asked for embeddings, or an encoder for labels.
 	ErrWrongKind = errors.New("model of another kind")
+	// ErrInvalid is returned for a model, an option or a name that is refused; its text says why.
+	ErrInvalid = errors.New("model refused")
+	// ErrExists is returned when a model of that name exists already.
+	ErrExists = errors.New("model exists already")
 	// ErrNoLibrary is returned when ONNX Runtime cannot be loaded; its text says what to do.
 	ErrNoLibrary = onnx.ErrNoLibrary
 )
@@ -38,22 +41,33 @@ const (
 
 // Config says how models run.
 type Config struct {
-	Library string       // ONNX Runtime library file; "" searches as package onnx says
-	Workers int          // texts are scored on this many threads, for all callers together; 0 means one a core
-	Logger  *slog.Logger // nil discards
+	Library string                 // ONNX Runtime library file; "" searches as package onnx says
+	Workers int                    // texts are scored on this many threads, for all callers together; 0 means one a core
+	Disk    Disk                   // keeps models that are made here; nil: none can be
+	Permits func(path string) bool // whether a model may be read from there; nil permits nothing
+	Taken   func(name string) bool // whether a function of that name exists already; nil: none does
+	Logger  *slog.Logger           // nil discards
 }
 
-// Info describes a model.
+// Info describes one version of a model.
 type Info struct {
 	Name       string
+	ID         string // names this version for as long as its files are the same: name#digest
+	Version    int    // from 1
 	Kind       string // Classifier or Encoder
-	Version    string
-	Digest     string // SHA-256 over its files, hexadecimal
+	Digest     string // SHA-256 over its graph, its tokenizer and its settings, hexadecimal
 	License    string
 	Labels     []string // of a classifier, in the order of the scores
 	MultiLabel bool     // each label is decided by itself
 	Dimension  int      // of an encoder's embeddings
 	MaxTokens  int      // longer texts are cut
+
+	Source  string // where its files came from
+	Options map[string]string
+	Comment string
+	Created time.Time // zero for those that ship
+	User    string    // who made it
+	Bytes   int64     // of its files
 }
 
 // LabelScore is the probability of one label.
@@ -74,84 +88,170 @@ type Classification struct {
 type Registry struct {
 	cfg   Config
 	slots chan struct{} // one for each thread that scores; the queue of all sessions
+	terms *termCache
 
-	mu     sync.Mutex // guards loading: one model at a time
-	models map[string]*model
-	terms  *termCache
-	closed bool
+	change  sync.Mutex              // held during a change of the catalogue, I/O included
+	catalog atomic.Pointer[catalog] // what can be called now
+
+	mu      sync.Mutex // guards what follows; never held during I/O
+	models  map[string]*model
+	dropped []*model // those that statements may still use
+	closed  bool
 }
 
-// Open returns a registry of the shipped models. Nothing is loaded yet.
-func Open(c Config) *Registry {
+// Open returns a registry of the shipped models and of those on the disk. No model is loaded yet.
+func Open(c Config) (*Registry, error) {
 	if c.Workers <= 0 {
 		c.Workers = runtime.GOMAXPROCS(0)
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Registry{cfg: c, slots: make(chan struct{}, c.Workers), models: map[string]*model{}, terms: newTermCache()}
+	r := &Registry{cfg: c, slots: make(chan struct{}, c.Workers), models: map[string]*model{}, terms: newTermCache()}
+	shipped, err := shippedVersions()
+	if err != nil {
+		return nil, err
+	}
+	state := &catalog{Models: map[string]*entry{}}
+	if c.Disk != nil {
+		if state, err = readCatalog(c.Disk); err != nil {
+			return nil, err
+		}
+		r.sweep(state)
+	}
+	state.addBuiltin(shipped)
+	r.catalog.Store(state)
+	return r, nil
 }
 
-// Models describes every model, by name. A model whose files are damaged is left out and logged.
+// Models describes the version of each model that its functions use, by name.
 func (r *Registry) Models() []Info {
-	var list []Info
-	for _, name := range builtin.Names() {
-		m, err := r.described(name)
-		if err != nil {
-			r.cfg.Logger.Error("describe model", "model", name, "err", err)
-			continue
+	c := r.catalog.Load()
+	list := make([]Info, 0, len(c.Models))
+	for _, name := range slices.Sorted(maps.Keys(c.Models)) {
+		if v := c.Models[name].version(c.Models[name].current()); v != nil {
+			list = append(list, v.info(name))
 		}
-		list = append(list, m.info)
 	}
 	return list
 }
 
-// described returns a model whose configuration is read, whether or not it can run.
-func (r *Registry) described(name string) (*model, error) {
+// Catalog returns every model with all its versions, by name.
+func (r *Registry) Catalog() []Model {
+	c := r.catalog.Load()
+	list := make([]Model, 0, len(c.Models))
+	for _, name := range slices.Sorted(maps.Keys(c.Models)) {
+		e := c.Models[name]
+		m := Model{Name: name, Comment: e.Comment, Aliases: maps.Clone(e.Aliases), Current: e.current()}
+		for _, v := range e.Versions {
+			m.Versions = append(m.Versions, v.info(name))
+		}
+		slices.SortFunc(m.Versions, func(a, b Info) int { return a.Version - b.Version })
+		list = append(list, m)
+	}
+	return list
+}
+
+// History returns what was changed in the registry, oldest first; at most 10,000 changes are kept.
+func (r *Registry) History() []Change { return slices.Clone(r.catalog.Load().Changes) }
+
+// Resolve returns the version that a name means now: the name of a model, models:/name/2, models:/name@alias,
+// models:/name/Production, or an ID, which goes on meaning the same files.
+func (r *Registry) Resolve(ref string) (Info, error) {
+	m, err := r.described(ref)
+	if err != nil {
+		return Info{}, err
+	}
+	return m.info, nil
+}
+
+// described returns a version whose configuration is read, whether or not it can run.
+func (r *Registry) described(ref string) (*model, error) {
+	parsed, err := parseReference(ref)
+	if err != nil {
+		return nil, err
+	}
+	if parsed.digest != "" {
+		return r.byDigest(parsed)
+	}
+	v, err := r.catalog.Load().find(parsed)
+	if err != nil {
+		return nil, err
+	}
+	return r.modelOf(parsed.name, v)
+}
+
+// modelOf returns the model of a version, made at first use.
+func (r *Registry) modelOf(name string, v *version) (*model, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if m, ok := r.models[name]; ok {
-		return m, nil
+	id := name + "#" + v.Digest
+	if m, ok := r.models[id]; ok {
+		return m, nil // two versions of the same files and settings share a session
 	}
-	if !slices.Contains(builtin.Names(), name) {
-		return nil, fmt.Errorf("%w: %q", ErrUnknownModel, name)
-	}
-	files, err := builtin.Files(name)
+	m, err := newModel(name, v, func(file string) ([]byte, error) { return r.readFile(v, file) })
 	if err != nil {
 		return nil, fmt.Errorf("open model %q: %w", name, err)
 	}
-	m, err := describe(name, files)
-	if err != nil {
-		return nil, fmt.Errorf("open model %q: %w", name, err)
-	}
-	r.models[name] = m
+	r.models[id] = m
 	return m, nil
 }
 
+// byDigest finds a version by its ID, those included that were dropped while statements may still use them.
+func (r *Registry) byDigest(ref reference) (*model, error) {
+	r.mu.Lock()
+	m := r.models[ref.name+"#"+ref.digest]
+	for _, d := range r.dropped {
+		if m == nil && d.info.Name == ref.name && d.info.Digest == ref.digest {
+			m = d
+		}
+	}
+	r.mu.Unlock()
+	if m != nil {
+		return m, nil
+	}
+	if e := r.catalog.Load().Models[ref.name]; e != nil {
+		for _, v := range e.Versions {
+			if v.Digest == ref.digest {
+				return r.modelOf(ref.name, v)
+			}
+		}
+	}
+	return nil, fmt.Errorf("%w: model %q has no version of the digest %.12s any more", ErrUnknownModel, ref.name, ref.digest)
+}
+
 // loaded returns a model that can run.
-func (r *Registry) loaded(name, kind string) (*model, error) {
-	m, err := r.described(name)
+func (r *Registry) loaded(ref, kind string) (*model, error) {
+	m, err := r.described(ref)
 	if err != nil {
 		return nil, err
 	}
 	if m.info.Kind != kind {
-		return nil, fmt.Errorf("%w: %q is a %s", ErrWrongKind, name, m.info.Kind)
+		return nil, fmt.Errorf("%w: %q is a %s", ErrWrongKind, m.info.Name, m.info.Kind)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed {
-		return nil, errors.New("models are closed")
-	}
-	if m.session != nil {
-		return m, nil
-	}
-	if err := onnx.Load(r.cfg.Library); err != nil {
+	if err := r.open(m); err != nil {
 		return nil, err
 	}
-	if err := m.open(); err != nil {
-		return nil, fmt.Errorf("open model %q: %w", name, err)
-	}
 	return m, nil
+}
+
+// open makes a model ready to run.
+func (r *Registry) open(m *model) error {
+	r.mu.Lock()
+	closed := r.closed
+	r.mu.Unlock()
+	if closed {
+		return errors.New("models are closed")
+	}
+	if err := onnx.Load(r.cfg.Library); err != nil {
+		return err
+	}
+	if err := m.open(); err != nil && m.info.Version == 0 {
+		return err // is being made
+	} else if err != nil {
+		return fmt.Errorf("open version %d of model %q: %w", m.info.Version, m.info.Name, err)
+	}
+	return nil
 }
 
 // Classify labels texts with a classifier, one classification for each text.
@@ -167,7 +267,7 @@ func (r *Registry) Classify(ctx context.Context, name string, texts []string) ([
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("classify with %q: %w", name, err)
+		return nil, fmt.Errorf("classify with %q: %w", m.info.Name, err)
 	}
 	return out, nil
 }
@@ -184,46 +284,20 @@ func (r *Registry) Embed(ctx context.Context, name string, texts []string) ([][]
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("embed with %q: %w", name, err)
+		return nil, fmt.Errorf("embed with %q: %w", m.info.Name, err)
 	}
 	return out, nil
 }
 
 // Close frees the models. It waits for texts in flight and may be called more than once.
 func (r *Registry) Close() error {
-	for range cap(r.slots) {
-		r.slots <- struct{}{}
-	}
-	defer func() {
-		for range cap(r.slots) {
-			<-r.slots
-		}
-	}()
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.closed = true
+	all := append(slices.Collect(maps.Values(r.models)), r.dropped...)
+	r.mu.Unlock()
 	var errs []error
-	for name, m := range r.models {
-		if m.session != nil {
-			if err := m.session.Close(); err != nil {
-				errs = append(errs, fmt.Errorf("close model %q: %w", name, err))
-			}
-			m.session = nil
-		}
+	for _, m := range all {
+		errs = append(errs, m.close())
 	}
 	return errors.Join(errs...)
-}
-
-// digest is SHA-256 over the names and contents of the files that make a model.
-func digest(files fs.FS, names []string) (string, error) {
-	h := sha256.New()
-	for _, name := range names {
-		data, err := fs.ReadFile(files, name)
-		if err != nil {
-			return "", fmt.Errorf("digest: %w", err)
-		}
-		fmt.Fprintf(h, "%s %d\n", name, len(data))
-		h.Write(data)
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
 }

@@ -15,8 +15,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"smelt/models/builtin"
 )
 
 // registry returns the shipped models, or skips where there is no ONNX Runtime.
@@ -31,7 +29,8 @@ func registry(t testing.TB) *Registry {
 	if _, err := os.Stat(path); err != nil {
 		t.Skip("skipped: no ONNX Runtime library, run `make onnxruntime` or set SMELT_ONNXRUNTIME")
 	}
-	r := Open(Config{Library: path})
+	r, err := Open(Config{Library: path})
+	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, r.Close()) })
 	return r
 }
@@ -50,18 +49,14 @@ func TestPreprocessingAndIdsAreThoseOfTheTraining(t *testing.T) {
 	}
 	readJSON(t, "builtin/testdata/golden.json", &golden)
 	require.Greater(t, len(golden), 60)
-	files, err := builtin.Files("sentiment")
-	require.NoError(t, err)
-	m, err := describe("sentiment", files)
-	require.NoError(t, err)
 	for _, g := range golden {
 		require.Equal(t, g.Preprocessed, tweet(g.Text), "%q", g.Text)
 	}
 	r := registry(t)
-	m, err = r.loaded("sentiment", Classifier)
+	m, err := r.loaded("sentiment", Classifier)
 	require.NoError(t, err)
 	for _, g := range golden {
-		ids, _ := m.tokens.Encode([]int64{}, m.prepare(g.Text), m.info.MaxTokens, m.specials)
+		ids, _ := m.tokens.Encode([]int64{}, m.prepare(g.Text), m.info.MaxTokens, m.settings.Special)
 		require.Equal(t, fmt.Sprint(g.IDs), fmt.Sprint(ids), "%q", g.Text)
 	}
 }
@@ -131,7 +126,9 @@ func TestAPredictionDoesNotDependOnItsNeighbours(t *testing.T) {
 }
 
 func TestTheShippedModelsSayWhatTheyAre(t *testing.T) {
-	infos := Open(Config{}).Models()
+	r, err := Open(Config{})
+	require.NoError(t, err)
+	infos := r.Models()
 	require.Len(t, infos, 3)
 	require.Equal(t, []string{"negative", "neutral", "positive"}, infos[1].Labels)
 	require.False(t, infos[1].MultiLabel)
@@ -154,8 +151,9 @@ func TestTheShippedModelsSayWhatTheyAre(t *testing.T) {
 
 func TestCallsThatCannotBeAnswered(t *testing.T) {
 	ctx := context.Background()
-	none := Open(Config{Library: filepath.Join(t.TempDir(), "none.so")})
-	_, err := none.Classify(ctx, "nobody", []string{"x"})
+	none, err := Open(Config{Library: filepath.Join(t.TempDir(), "none.so")})
+	require.NoError(t, err)
+	_, err = none.Classify(ctx, "nobody", []string{"x"})
 	require.ErrorIs(t, err, ErrUnknownModel)
 	_, err = none.Classify(ctx, "encoder", []string{"x"})
 	require.ErrorIs(t, err, ErrWrongKind)

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"smelt/queries/ddl"
-	"smelt/queries/lexer"
 	"smelt/tables"
 )
 
@@ -122,7 +121,7 @@ func storedCreate(text string) (*ddl.Create, error) {
 
 // sameQuery reports whether two statements keep the same rows: expectations may differ, they apply from now on.
 func sameQuery(a, b *ddl.Create) bool {
-	return a.Kind == b.Kind && lexer.Normal(a.Query) == lexer.Normal(b.Query) && sameSources(a.Sources, b.Sources)
+	return a.Kind == b.Kind && ddl.Normal(a.Query) == ddl.Normal(b.Query) && sameSources(a.Sources, b.Sources)
 }
 
 func sameSources(a, b []ddl.Source) bool {

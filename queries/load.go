@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/dolthub/vitess/go/vt/sqlparser"
 
 	"smelt/queries/ddl"
-	"smelt/queries/lexer"
 	"smelt/tables"
 )
 
@@ -63,14 +63,14 @@ func (g *Graph) Load(ctx context.Context, script, database, base string) error {
 
 // members parses the statements of a script. plain are those that make neither a flow nor a view.
 func (g *Graph) members(script, database, base string) (members, plain []member, err error) {
-	pieces, err := lexer.Split(script)
+	pieces, err := ddl.Split(script)
 	if err != nil {
 		return nil, nil, err
 	}
 	for _, p := range pieces {
 		statement, err := ddl.Parse(p.Text)
 		if err != nil {
-			var syntax *lexer.SyntaxError
+			var syntax *ddl.SyntaxError
 			if errors.As(err, &syntax) {
 				if syntax.Line == 1 {
 					syntax.Column += p.Column - 1
@@ -85,6 +85,10 @@ func (g *Graph) members(script, database, base string) (members, plain []member,
 				return nil, nil, fmt.Errorf("line %d: %w", p.Line, err)
 			}
 			members = append(members, member{name: strings.ToLower(f.ref.String()), line: p.Line, flow: f, db: database, reads: f.reads()})
+			continue
+		}
+		if m, ok := statement.(*ddl.OnModel); ok && m.Verb == "CREATE" && (m.OrReplace || m.IfNotExists) {
+			plain = append(plain, member{line: p.Line, view: inBase(m, base), db: database})
 			continue
 		}
 		if statement != nil {
@@ -111,9 +115,19 @@ func (g *Graph) members(script, database, base string) (members, plain []member,
 	return members, plain, nil
 }
 
+// inBase is CREATE MODEL with the directory of its files looked up beside the pipeline. OR REPLACE with the same files
+// and options changes nothing, so that it may run at each start.
+func inBase(m *ddl.OnModel, base string) string {
+	source := m.Options["source"]
+	if source != "" && !filepath.IsAbs(source) && !strings.HasPrefix(source, "builtin:") && !strings.HasPrefix(source, "hf:") {
+		m.Options["source"] = filepath.Join(base, source)
+	}
+	return m.Print()
+}
+
 // plainStatement lets USE, CREATE DATABASE and CREATE TABLE pass; it returns the database of a USE. Everything else is
 // refused: a pipeline is loaded at each start, and an INSERT would run each time.
-func plainStatement(p lexer.Piece) (use string, err error) {
+func plainStatement(p ddl.Piece) (use string, err error) {
 	parsed, err := parseSQL(p.Text)
 	if err != nil {
 		return "", fmt.Errorf("line %d: %w", p.Line, err)

@@ -22,6 +22,7 @@ type Status struct {
 	Actions         map[string]string // expectation -> what it does
 	Lag             time.Duration     // age of the oldest source change that the table does not show yet; 0 when there is none
 	LastError       string
+	Models          []string // the models that the SELECT and the rules ask, as they name them
 }
 
 // Flows returns the status of every flow, by database and table.
@@ -64,6 +65,7 @@ func (f *flow) status() Status {
 	for _, e := range f.create.Expectations {
 		s.Actions[e.Name] = e.Action.String()
 	}
+	s.Models = f.modelCalls().names()
 	s.Lag = f.lag()
 	return s
 }

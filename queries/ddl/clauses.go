@@ -4,8 +4,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-
-	"smelt/queries/lexer"
 )
 
 // clause is one of those that stand between the column list and AS of a CREATE, in any order, each at most once. A new
@@ -36,7 +34,7 @@ func clauseTable() []clause {
 func (p *parser) clauses(c *Create) error {
 	table := clauseTable()
 	seen := map[string]bool{}
-	for !p.peek().Is("AS") && !p.peek().Is("FLOW") {
+	for !p.peek().is("AS") && !p.peek().is("FLOW") {
 		start := p.at
 		i := slices.IndexFunc(table, func(k clause) bool { return p.accept(strings.Fields(k.words)...) })
 		if i < 0 {
@@ -82,7 +80,7 @@ func printComment(c *Create) string {
 	if c.Comment == "" {
 		return ""
 	}
-	return "COMMENT " + lexer.QuoteText(c.Comment)
+	return "COMMENT " + quoteText(c.Comment)
 }
 
 func (p *parser) partitionedBy(c *Create) (err error) {
@@ -105,7 +103,7 @@ func printProperties(c *Create) string {
 	}
 	var list []string
 	for _, k := range slices.Sorted(maps.Keys(c.Properties)) {
-		list = append(list, lexer.QuoteText(k)+" = "+lexer.QuoteText(c.Properties[k]))
+		list = append(list, quoteText(k)+" = "+quoteText(c.Properties[k]))
 	}
 	return "TBLPROPERTIES (" + strings.Join(list, ", ") + ")"
 }

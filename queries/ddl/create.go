@@ -3,8 +3,6 @@ package ddl
 import (
 	"slices"
 	"strings"
-
-	"smelt/queries/lexer"
 )
 
 // isCreate reports whether a statement that begins with these words is a Create. No MySQL statement begins so.
@@ -13,7 +11,7 @@ func isCreate(_ string, words []string) bool {
 }
 
 func (p *parser) create() (Statement, error) {
-	c := &Create{Text: lexer.Cut(p.text, p.all[:len(p.all)-1]), Properties: map[string]string{}}
+	c := &Create{Text: cut(p.text, p.all[:len(p.all)-1]), Properties: map[string]string{}}
 	p.advance() // CREATE
 	c.OrRefresh = p.accept("OR", "REFRESH") || p.accept("OR", "REPLACE")
 	var err error
@@ -32,11 +30,11 @@ func (p *parser) create() (Statement, error) {
 	if err := p.clauses(c); err != nil {
 		return nil, err
 	}
-	if p.peek().Is("FLOW") {
+	if p.peek().is("FLOW") {
 		return nil, p.notYet("FLOW AUTO CDC", "")
 	}
 	p.advance() // AS
-	if !p.peek().Is("SELECT") && !p.peek().Is("WITH") && !p.symbolAhead(0, "(") {
+	if !p.peek().is("SELECT") && !p.peek().is("WITH") && !p.symbolAhead(0, "(") {
 		return nil, p.unexpected("a SELECT")
 	}
 	first, last := p.peek(), p.all[len(p.all)-2]
@@ -44,8 +42,8 @@ func (p *parser) create() (Statement, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.Query, c.Sources = lexer.Framed(query, first, last), sources
-	c.Select = lexer.Framed(p.text[first.Start:last.Stop], first, last)
+	c.Query, c.Sources = framed(query, first, last), sources
+	c.Select = framed(p.text[first.start:last.stop], first, last)
 	return c, nil
 }
 
@@ -53,7 +51,7 @@ func (p *parser) create() (Statement, error) {
 func (p *parser) elements(c *Create) error {
 	for !p.acceptSymbol(")") {
 		var err error
-		if p.peek().Is("CONSTRAINT") {
+		if p.peek().is("CONSTRAINT") {
 			err = p.expectation(c)
 		} else {
 			err = p.column(c)
@@ -64,7 +62,7 @@ func (p *parser) elements(c *Create) error {
 		if p.symbolAhead(0, ")") {
 			continue
 		}
-		if p.peek().Is("CONSTRAINT") {
+		if p.peek().is("CONSTRAINT") {
 			continue // between /*! */ the comma may be missing
 		}
 		if err := p.expectSymbol(","); err != nil {
@@ -80,7 +78,7 @@ func (p *parser) elements(c *Create) error {
 // column reads name [type [NOT NULL]] [COMMENT 'text']. The type is kept as text and left to the SELECT.
 func (p *parser) column(c *Create) error {
 	const what = "a column name, CONSTRAINT or )"
-	if p.peek().Is("AS") || p.peek().Is("SELECT") {
+	if p.peek().is("AS") || p.peek().is("SELECT") {
 		return p.unexpected(what) // the list was not closed
 	}
 	name, err := p.identifier(what)
@@ -107,22 +105,22 @@ func (p *parser) columnType() (string, error) {
 	for {
 		t := p.peek()
 		switch {
-		case t.IsSymbol("("):
+		case t.kind == symbol && t.text == "(":
 			if _, err := p.brackets(); err != nil {
 				return "", err
 			}
 			continue
-		case t.IsSymbol("<"):
+		case t.kind == symbol && t.text == "<":
 			angles++
-		case t.IsSymbol(">") && angles > 0:
+		case t.kind == symbol && t.text == ">" && angles > 0:
 			angles--
-		case t.Kind == lexer.Symbol && angles > 0 && (t.Text == "," || t.Text == ":"):
-		case t.Kind == lexer.Word && !t.Is("COMMENT") && !t.Is("CONSTRAINT"):
+		case t.kind == symbol && angles > 0 && (t.text == "," || t.text == ":"):
+		case t.kind == word && !t.is("COMMENT") && !t.is("CONSTRAINT"):
 		default:
 			if p.at == first {
 				return "", nil
 			}
-			return strings.Join(strings.Fields(lexer.Cut(p.text, p.all[first:p.at])), " "), nil
+			return strings.Join(strings.Fields(cut(p.text, p.all[first:p.at])), " "), nil
 		}
 		p.advance()
 	}
@@ -139,18 +137,18 @@ func (p *parser) brackets() (string, error) {
 	for {
 		t := p.advance()
 		switch {
-		case t.Kind == lexer.End:
+		case t.kind == end:
 			return "", p.errorAt(t, "a bracket that closes the one at "+p.placeOf(open))
-		case t.IsSymbol("("):
+		case t.kind == symbol && t.text == "(":
 			depth++
-		case t.IsSymbol(")"):
+		case t.kind == symbol && t.text == ")":
 			if depth--; depth > 0 {
 				continue
 			}
 			if p.at-1 == first {
 				return "", p.errorAt(t, "an expression")
 			}
-			return lexer.Cut(p.text, p.all[first:p.at-1]), nil
+			return cut(p.text, p.all[first:p.at-1]), nil
 		}
 	}
 }
@@ -162,30 +160,30 @@ var settable = []string{
 }
 
 // CutClauses takes the clauses of Spark that the MySQL parser does not know out of a CREATE TABLE: USING DELTA,
-// PARTITIONED BY and TBLPROPERTIES. Another statement is returned as it is. Errors are *lexer.SyntaxError.
+// PARTITIONED BY and TBLPROPERTIES. Another statement is returned as it is. Errors are *SyntaxError.
 func CutClauses(sql string) (rest string, partitions []string, properties map[string]string, err error) {
-	if !begins(lexer.Head(sql, headWords), "CREATE", "TABLE") {
+	if !begins(head(sql), "CREATE", "TABLE") {
 		return sql, nil, nil, nil
 	}
-	all, err := lexer.Tokens(sql)
+	all, err := tokens(sql)
 	if err != nil {
 		return sql, nil, nil, nil // the MySQL parser says what is wrong
 	}
 	p := &parser{text: sql, all: all}
 	properties = map[string]string{}
 	out, from := "", 0
-	for depth := 0; p.peek().Kind != lexer.End && (depth > 0 || !p.peek().Is("AS") && !p.peek().Is("SELECT")); {
+	for depth := 0; p.peek().kind != end && (depth > 0 || !p.peek().is("AS") && !p.peek().is("SELECT")); {
 		t := p.peek()
 		switch {
-		case depth == 0 && t.Is("USING") && p.accept("USING", "DELTA"):
+		case depth == 0 && t.is("USING") && p.accept("USING", "DELTA"):
 		case depth == 0 && p.accept("PARTITIONED", "BY"):
 			partitions, err = p.columnNames()
 		case depth == 0 && p.accept("TBLPROPERTIES"):
 			err = p.properties(properties)
 		default:
-			if t.IsSymbol("(") {
+			if t.kind == symbol && t.text == "(" {
 				depth++
-			} else if t.IsSymbol(")") {
+			} else if t.kind == symbol && t.text == ")" {
 				depth--
 			}
 			p.advance()
@@ -194,8 +192,8 @@ func CutClauses(sql string) (rest string, partitions []string, properties map[st
 		if err != nil {
 			return sql, nil, nil, err
 		}
-		out += sql[from:t.Start]
-		from = p.peek().Start
+		out += sql[from:t.start]
+		from = p.peek().start
 	}
 	return out + sql[from:], partitions, properties, nil
 }
@@ -232,7 +230,7 @@ func (p *parser) properties(into map[string]string) error {
 
 func (p *parser) propertyKey() (string, error) {
 	const what = "the name of a property"
-	if p.peek().Kind == lexer.String {
+	if p.peek().kind == str {
 		return p.literal(what)
 	}
 	return p.dotted(what)

@@ -1,10 +1,6 @@
 package ddl
 
-import (
-	"strings"
-
-	"smelt/queries/lexer"
-)
+import "strings"
 
 // later is one statement of smelt's grammar that this version does not know yet. It is refused by its name: a syntax
 // error of the MySQL parser would not say whether it was mistyped or is missing.
@@ -22,22 +18,15 @@ var laterStatements = []later{
 	{"CREATE LIVE VIEW", "CREATE LIVE VIEW", "CREATE VIEW or a MATERIALIZED VIEW"},
 	{"CREATE STREAMING VIEW", "CREATE STREAMING VIEW", "a STREAMING TABLE"},
 	{"CREATE STREAMING LIVE VIEW", "CREATE STREAMING LIVE VIEW", "a STREAMING TABLE"},
-	{"CREATE MODEL", "CREATE MODEL", ""},
 	{"CREATE ALERT", "CREATE ALERT", ""},
-	{"ALTER MODEL", "ALTER MODEL", ""},
 	{"ALTER ALERT", "ALTER ALERT", ""},
 	{"ALTER MATERIALIZED VIEW", "ALTER MATERIALIZED VIEW", "CREATE OR REFRESH MATERIALIZED VIEW with the new text"},
 	{"ALTER STREAMING TABLE", "ALTER STREAMING TABLE", "CREATE OR REFRESH STREAMING TABLE with the new text"},
-	{"DROP MODEL", "DROP MODEL", ""},
 	{"DROP ALERT", "DROP ALERT", ""},
 	{"DROP FLOW", "DROP FLOW", "DROP STREAMING TABLE"},
-	{"SHOW MODELS", "SHOW MODELS", "SELECT * FROM smelt.models"},
-	{"SHOW MODEL VERSIONS", "SHOW MODEL VERSIONS", "SELECT * FROM smelt.models"},
-	{"SHOW CREATE MODEL", "SHOW CREATE MODEL", "SELECT * FROM smelt.models"},
 	{"SHOW ALERTS", "SHOW ALERTS", ""},
 	{"SHOW QUARANTINE", "SHOW QUARANTINE", "SELECT * FROM smelt.expectations, which counts what was dropped"},
 	{"EVALUATE MODEL", "EVALUATE MODEL", ""},
-	{"ROLLBACK MODEL", "ROLLBACK MODEL", ""},
 	{"REPLAY QUARANTINE", "REPLAY QUARANTINE", ""},
 	{"CHECK PIPELINE", "CHECK PIPELINE", ""},
 	{"EXPLAIN REFRESH", "EXPLAIN REFRESH", "SELECT strategy, reason FROM smelt.streams"},
@@ -65,6 +54,6 @@ func isLater(_ string, words []string) bool { return laterStatement(words) != ni
 
 // refuseLater is the error for a statement that is not there yet, and for a temporary one of ours.
 func (p *parser) refuseLater() (Statement, error) {
-	l := laterStatement(lexer.Head(p.text, headWords))
+	l := laterStatement(head(p.text))
 	return nil, p.notYet(l.name, l.instead)
 }

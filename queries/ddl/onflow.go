@@ -1,10 +1,6 @@
 package ddl
 
-import (
-	"strings"
-
-	"smelt/queries/lexer"
-)
+import "strings"
 
 // OnFlow is a statement on streaming tables and materialized views that are there: REFRESH, DROP, SHOW and SHOW CREATE.
 type OnFlow struct {
@@ -36,7 +32,7 @@ func isOnFlow(_ string, words []string) bool {
 }
 
 func (p *parser) onFlow() (Statement, error) {
-	s := &OnFlow{Verb: strings.ToUpper(p.advance().Text)}
+	s := &OnFlow{Verb: strings.ToUpper(p.advance().text)}
 	var err error
 	switch {
 	case s.Verb == "REFRESH":
@@ -61,14 +57,14 @@ func (p *parser) onFlow() (Statement, error) {
 
 func (p *parser) refresh(s *OnFlow) (err error) {
 	s.Kind = p.kind()
-	if p.peek().Is("ALL") && (p.ahead(1).Kind == lexer.End || p.ahead(1).Is("FULL")) {
+	if p.peek().is("ALL") && (p.ahead(1).kind == end || p.ahead(1).is("FULL")) {
 		return p.notYet("REFRESH ALL", "REFRESH with one name")
 	}
 	if s.Database, s.Name, err = p.name("the name of a table"); err != nil {
 		return err
 	}
 	s.Full = p.accept("FULL")
-	if p.peek().Is("ASYNC") {
+	if p.peek().is("ASYNC") {
 		return p.notYet("REFRESH ... ASYNC", "SYNC or nothing, which answer when the refresh is done")
 	}
 	p.accept("SYNC")

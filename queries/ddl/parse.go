@@ -4,14 +4,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"smelt/queries/lexer"
 )
 
 // parser walks the tokens of one statement.
 type parser struct {
 	text string
-	all  []lexer.Token // the last one is of kind end
+	all  []token // the last one is of kind end
 	at   int
 }
 
@@ -30,6 +28,7 @@ func families() []family {
 	return []family{
 		{isOnFile, (*parser).onFile},
 		{isLater, (*parser).refuseLater},
+		{isOnModel, (*parser).onModel},
 		{isOnTable, (*parser).onTable},
 		{isCreate, (*parser).create},
 		{isOnFlow, (*parser).onFlow},
@@ -37,13 +36,13 @@ func families() []family {
 }
 
 // Parse reads one statement. Both results are nil for a statement that is not ours: it is left to the MySQL parser, text
-// that does not lex included. An error is a *lexer.SyntaxError.
+// that does not lex included. An error is a *SyntaxError.
 func Parse(sql string) (Statement, error) {
 	f := familyOf(sql)
 	if f == nil {
 		return nil, nil
 	}
-	all, err := lexer.Tokens(sql)
+	all, err := tokens(sql)
 	if err != nil {
 		return nil, err
 	}
@@ -52,13 +51,27 @@ func Parse(sql string) (Statement, error) {
 
 // familyOf returns the family of a statement by its first words, nil for one that is not ours.
 func familyOf(sql string) *family {
-	words := lexer.Head(sql, headWords)
+	words := head(sql)
 	for _, f := range families() {
 		if f.is(sql, words) {
 			return &f
 		}
 	}
 	return nil
+}
+
+// head returns the bare words at the start of a statement in upper case, as many as are needed to know it.
+func head(sql string) []string {
+	l := &lexer{text: sql}
+	var words []string
+	for len(words) < headWords {
+		t, err := l.next()
+		if err != nil || t.kind != word {
+			break
+		}
+		words = append(words, strings.ToUpper(t.text))
+	}
+	return words
 }
 
 // beginsKind reports whether the words name a streaming table or materialized view, or begin to.
@@ -78,21 +91,21 @@ func withoutOr(words []string) []string {
 	return words
 }
 
-func trimSemicolons(all []lexer.Token) []lexer.Token {
+func trimSemicolons(all []token) []token {
 	n := len(all) - 1
-	for n > 0 && all[n-1].IsSymbol(";") {
+	for n > 0 && all[n-1].kind == symbol && all[n-1].text == ";" {
 		n--
 	}
 	return append(slices.Clone(all[:n]), all[len(all)-1])
 }
 
-func (p *parser) peek() lexer.Token { return p.all[p.at] }
+func (p *parser) peek() token { return p.all[p.at] }
 
-func (p *parser) ahead(n int) lexer.Token {
+func (p *parser) ahead(n int) token {
 	return p.all[min(p.at+n, len(p.all)-1)]
 }
 
-func (p *parser) advance() lexer.Token {
+func (p *parser) advance() token {
 	t := p.all[p.at]
 	if p.at < len(p.all)-1 {
 		p.at++
@@ -103,7 +116,7 @@ func (p *parser) advance() lexer.Token {
 // accept consumes the keywords if all of them come next.
 func (p *parser) accept(keywords ...string) bool {
 	for i, k := range keywords {
-		if !p.ahead(i).Is(k) {
+		if !p.ahead(i).is(k) {
 			return false
 		}
 	}
@@ -114,7 +127,7 @@ func (p *parser) accept(keywords ...string) bool {
 // symbolAhead reports whether the token n places ahead is this symbol.
 func (p *parser) symbolAhead(n int, s string) bool {
 	t := p.ahead(n)
-	return t.Kind == lexer.Symbol && t.Text == s
+	return t.kind == symbol && t.text == s
 }
 
 func (p *parser) acceptSymbol(s string) bool {
@@ -126,26 +139,26 @@ func (p *parser) acceptSymbol(s string) bool {
 }
 
 // unexpected is the error for the next token.
-func (p *parser) unexpected(want string) *lexer.SyntaxError { return p.errorAt(p.peek(), want) }
+func (p *parser) unexpected(want string) *SyntaxError { return p.errorAt(p.peek(), want) }
 
-func (p *parser) errorAt(t lexer.Token, want string) *lexer.SyntaxError {
-	line, column := lexer.Place(p.text, t.Start)
+func (p *parser) errorAt(t token, want string) *SyntaxError {
+	line, column := place(p.text, t.start)
 	got := "the end of the statement"
-	if t.Kind != lexer.End {
-		got = fmt.Sprintf("%q", p.text[t.Start:t.Stop])
+	if t.kind != end {
+		got = fmt.Sprintf("%q", p.text[t.start:t.stop])
 	}
-	return &lexer.SyntaxError{Line: line, Column: column, Want: want, Got: got}
+	return &SyntaxError{Line: line, Column: column, Want: want, Got: got}
 }
 
 // placeOf names the place of a token.
-func (p *parser) placeOf(t lexer.Token) string {
-	line, column := lexer.Place(p.text, t.Start)
+func (p *parser) placeOf(t token) string {
+	line, column := place(p.text, t.start)
 	return fmt.Sprintf("line %d, column %d", line, column)
 }
 
 // notYet is the error for something of smelt's grammar that this version lacks; instead says what to write, "" if
 // there is nothing.
-func (p *parser) notYet(what, instead string) *lexer.SyntaxError {
+func (p *parser) notYet(what, instead string) *SyntaxError {
 	e := p.unexpected("a statement that this version knows: " + what + " is not supported yet")
 	e.Hint = what + " is not supported yet"
 	if instead != "" {
@@ -170,17 +183,17 @@ func (p *parser) expectSymbol(s string) error {
 }
 
 func (p *parser) identifier(what string) (string, error) {
-	if t := p.peek(); (t.Kind == lexer.Word || t.Kind == lexer.Quoted) && t.Text != "" {
+	if t := p.peek(); (t.kind == word || t.kind == quoted) && t.text != "" {
 		p.advance()
-		return t.Text, nil
+		return t.text, nil
 	}
 	return "", p.unexpected(what)
 }
 
 func (p *parser) literal(what string) (string, error) {
-	if t := p.peek(); t.Kind == lexer.String {
+	if t := p.peek(); t.kind == str {
 		p.advance()
-		return t.Text, nil
+		return t.text, nil
 	}
 	return "", p.unexpected(what)
 }
@@ -203,7 +216,7 @@ func (p *parser) name(what string) (database, name string, err error) {
 }
 
 func (p *parser) done() error {
-	if p.peek().Kind != lexer.End {
+	if p.peek().kind != end {
 		return p.unexpected("the end of the statement")
 	}
 	return nil
@@ -229,7 +242,7 @@ func (p *parser) mustKind() (Kind, error) {
 	if !p.accept("STREAMING", "LIVE") && !p.accept("STREAMING") && !p.accept("MATERIALIZED") {
 		return 0, p.unexpected("STREAMING TABLE or MATERIALIZED VIEW")
 	}
-	if p.all[p.at-1].Is("MATERIALIZED") {
+	if p.all[p.at-1].is("MATERIALIZED") {
 		return 0, p.unexpected("VIEW")
 	}
 	return 0, p.unexpected("TABLE")

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"smelt/queries/lexer"
 )
 
 // RewriteQuery replaces each STREAM source of a SELECT by a placeholder that a MySQL parser takes for a table:
@@ -15,7 +13,7 @@ func RewriteQuery(sql string) (string, []Source, error) {
 	if !mayStream(sql) {
 		return sql, nil, nil
 	}
-	all, err := lexer.Tokens(sql)
+	all, err := tokens(sql)
 	if err != nil || len(all) == 1 {
 		return sql, nil, nil
 	}
@@ -25,7 +23,7 @@ func RewriteQuery(sql string) (string, []Source, error) {
 	if err != nil || len(sources) == 0 {
 		return sql, nil, err
 	}
-	return sql[:first.Start] + query + sql[last.Stop:], sources, nil
+	return sql[:first.start] + query + sql[last.stop:], sources, nil
 }
 
 // mayStream is a cheap test that spares most statements the lexer.
@@ -55,19 +53,19 @@ type scope struct {
 func (p *parser) rewrite() (string, []Source, error) {
 	var out strings.Builder
 	var sources []Source
-	copied := p.peek().Start
+	copied := p.peek().start
 	scopes := []scope{{}}
-	for p.peek().Kind != lexer.End {
+	for p.peek().kind != end {
 		t := p.peek()
 		now := &scopes[len(scopes)-1]
-		if now.table && (t.Is("STREAM") && p.streams() || t.Is("CLOUD_FILES") && p.symbolAhead(1, "(")) {
+		if now.table && (t.is("STREAM") && p.streams() || t.is("CLOUD_FILES") && p.symbolAhead(1, "(")) {
 			source, err := p.source(len(sources) + 1)
 			if err != nil {
 				return "", nil, err
 			}
-			out.WriteString(p.text[copied:t.Start])
+			out.WriteString(p.text[copied:t.start])
 			out.WriteString(p.placeholder(source))
-			copied = p.all[p.at-1].Stop
+			copied = p.all[p.at-1].stop
 			sources = append(sources, source)
 			now.table = false
 			continue
@@ -75,35 +73,35 @@ func (p *parser) rewrite() (string, []Source, error) {
 		scopes = step(scopes, t)
 		p.advance()
 	}
-	out.WriteString(p.text[copied:p.all[p.at-1].Stop])
+	out.WriteString(p.text[copied:p.all[p.at-1].stop])
 	return out.String(), sources, nil
 }
 
 // step follows one token.
-func step(scopes []scope, t lexer.Token) []scope {
+func step(scopes []scope, t token) []scope {
 	now := &scopes[len(scopes)-1]
 	table := now.table
 	now.table = false
 	switch {
-	case t.IsSymbol("("):
+	case t.kind == symbol && t.text == "(":
 		next := scope{}
 		if table { // FROM (a JOIN b), or FROM (SELECT ...)
 			next = scope{part: from, table: true}
 		}
 		return append(scopes, next)
-	case t.IsSymbol(")") && len(scopes) > 1:
+	case t.kind == symbol && t.text == ")" && len(scopes) > 1:
 		return scopes[:len(scopes)-1]
-	case t.IsSymbol(","):
+	case t.kind == symbol && t.text == ",":
 		now.table = now.part == from
-	case t.Is("SELECT"):
+	case t.is("SELECT"):
 		now.part = listing
-	case t.Is("FROM") && now.part == listing:
+	case t.is("FROM") && now.part == listing:
 		now.part, now.table = from, true
-	case t.Is("JOIN") && now.part == from, t.Is("STRAIGHT_JOIN") && now.part == from:
+	case t.is("JOIN") && now.part == from, t.is("STRAIGHT_JOIN") && now.part == from:
 		now.table = true
-	case t.Is("LATERAL") && table:
+	case t.is("LATERAL") && table:
 		now.table = true
-	case t.Kind == lexer.Word && now.part == from && slices.Contains(tailWords, strings.ToUpper(t.Text)):
+	case t.kind == word && now.part == from && slices.Contains(tailWords, strings.ToUpper(t.text)):
 		now.part = behind
 	}
 	return scopes
@@ -116,17 +114,17 @@ var tailWords = []string{"WHERE", "GROUP", "HAVING", "ORDER", "LIMIT", "WINDOW",
 var noNames = append([]string{"AS", "JOIN", "ON", "LEFT", "RIGHT", "INNER", "OUTER", "CROSS", "FULL", "NATURAL", "STRAIGHT_JOIN", "USING", "FOR", "LATERAL",
 	"FORCE", "USE", "IGNORE", "LOCK", "PARTITION", "SET", "SELECT", "VALUES"}, tailWords...)
 
-func cannotName(t lexer.Token) bool { return slices.Contains(noNames, strings.ToUpper(t.Text)) }
+func cannotName(t token) bool { return slices.Contains(noNames, strings.ToUpper(t.text)) }
 
 // streams reports whether the STREAM at hand is the keyword and not a table of that name.
 func (p *parser) streams() bool {
 	next := p.ahead(1)
-	switch next.Kind {
-	case lexer.Symbol:
-		return next.Text == "("
-	case lexer.Quoted:
+	switch next.kind {
+	case symbol:
+		return next.text == "("
+	case quoted:
 		return true
-	case lexer.Word:
+	case word:
 		return !cannotName(next)
 	default:
 		return false
@@ -140,15 +138,15 @@ func (p *parser) source(n int) (Source, error) {
 	var s Source
 	var err error
 	switch {
-	case p.peek().Is("READ_FILES"):
+	case p.peek().is("READ_FILES"):
 		s.Files, err = p.readFiles()
 		s.Placeholder = fmt.Sprintf("files:%d", n)
-	case p.peek().Is("CLOUD_FILES"):
+	case p.peek().is("CLOUD_FILES"):
 		s.Files, err = p.cloudFiles()
 		s.Placeholder = fmt.Sprintf("files:%d", n)
 	default:
 		const want = "the name of a table, or read_files(...)"
-		if t := p.peek(); t.Kind == lexer.Word && cannotName(t) {
+		if t := p.peek(); t.kind == word && cannotName(t) {
 			return s, p.unexpected(want)
 		}
 		s.Database, s.Table, err = p.name(want)
@@ -166,15 +164,15 @@ func (p *parser) source(n int) (Source, error) {
 // placeholder returns the text that replaces the source. Columns may be qualified by the table's name, so that becomes
 // the alias unless the statement gives one.
 func (p *parser) placeholder(s Source) string {
-	text := lexer.QuoteName(s.Placeholder)
-	if t := p.peek(); t.Kind == lexer.Quoted || t.Is("AS") || t.Kind == lexer.Word && !cannotName(t) {
+	text := quote(s.Placeholder)
+	if t := p.peek(); t.kind == quoted || t.is("AS") || t.kind == word && !cannotName(t) {
 		return text
 	}
 	alias := s.Table
 	if s.Files != nil {
 		alias = strings.ReplaceAll(s.Placeholder, ":", "_")
 	}
-	return text + " AS " + lexer.QuoteName(alias)
+	return text + " AS " + quote(alias)
 }
 
 // readFiles reads read_files('dir', key => value, ...).
@@ -262,9 +260,9 @@ func (p *parser) optionMap(into map[string]string) error {
 // value reads a literal: text, number, TRUE or FALSE.
 func (p *parser) value() (string, error) {
 	t := p.peek()
-	if t.Kind == lexer.String || t.Kind == lexer.Number || t.Is("TRUE") || t.Is("FALSE") {
+	if t.kind == str || t.kind == number || t.is("TRUE") || t.is("FALSE") {
 		p.advance()
-		return t.Text, nil
+		return t.text, nil
 	}
 	return "", p.unexpected("a text in quotes, a number, TRUE or FALSE")
 }

@@ -43,8 +43,14 @@ func reach(t *testing.T, at string) (trace []string, dead bool) {
 	for _, name := range []string{"part-0.parquet", "_checkpoints/bronze/ledger/00000000000000000000.json", "_delta_log/00000000000000000000.json"} {
 		require.NoError(t, f.Remove("/t/"+name))
 	}
+	require.NoError(t, under.MkdirAll("/_models/files"))
+	require.NoError(t, vfs.WriteFile(f, "/_models/files/"+sum, []byte("weights.")))
+	require.NoError(t, vfs.WriteFile(f, "/_models/registry.json", []byte("{}")))
 	return nil, false
 }
+
+// sum stands for the SHA-256 of a file of a model.
+var sum = strings.Repeat("0a", 32)
 
 // live commits once, with a data file, a ledger entry and a checkpoint.
 func live(t *testing.T, f vfs.FS, n int, operation string) {
@@ -94,8 +100,12 @@ func TestEachPointStandsWhereItsNameSays(t *testing.T) {
 		"vacuum-half-done":       "remove /t/part-0.parquet",
 		"ledger-half-compacted":  "remove " + ledger + "/" + zero + ".json",
 		"log-half-cleaned":       "remove " + log + "/" + zero + ".json",
+		"model-half-written":     "write /_models/files/." + sum + ".tmp",
+		"model-renamed":          "rename /_models/files/." + sum + ".tmp -> /_models/files/" + sum,
+		"registry-half-written":  "write /_models/.registry.json.tmp",
+		"registry-renamed":       "rename /_models/.registry.json.tmp -> /_models/registry.json",
 	}
-	require.Len(t, Points(), 16)
+	require.Len(t, Points(), 20)
 	for _, name := range Points() {
 		trace, dead := reach(t, name)
 		require.True(t, dead, name)

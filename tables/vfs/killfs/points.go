@@ -42,6 +42,10 @@ var (
 	commitFile    = regexp.MustCompile(`/_delta_log/\d{20}\.json$`)
 	logDir        = regexp.MustCompile(`/_delta_log$`)
 	checkpointTmp = regexp.MustCompile(`/_delta_log/\.\d{20}\.checkpoint\.parquet[^/]*tmp$`)
+	modelTmp      = regexp.MustCompile(`/_models/files/\.[0-9a-f]{64}\.tmp$`)
+	modelFile     = regexp.MustCompile(`/_models/files/[0-9a-f]{64}$`)
+	registryTmp   = regexp.MustCompile(`/_models/\.registry\.json\.tmp$`)
+	registry      = regexp.MustCompile(`/_models/registry\.json$`)
 	checkpoint    = regexp.MustCompile(`/_delta_log/\d{20}\.checkpoint\.parquet$`)
 )
 
@@ -72,6 +76,11 @@ var points = []point{
 	// The sixteenth of the protocol is the filling of an event log behind the commits. smelt has none: its system tables
 	// are computed from the commits. The clean-up of the log, which removes what others derive from, takes its place.
 	{name: "log-half-cleaned", op: remove, path: commitFile, when: after},
+	// A model: its files, then the registry that names them.
+	{name: "model-half-written", op: write, path: modelTmp, when: half},
+	{name: "model-renamed", op: rename, path: modelFile, when: after},
+	{name: "registry-half-written", op: write, path: registryTmp, when: half},
+	{name: "registry-renamed", op: rename, path: registry, when: after},
 }
 
 // Points returns the names of the points, in the order in which a row meets them.

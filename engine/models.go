@@ -1,0 +1,188 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+
+	"github.com/dolthub/go-mysql-server/sql/expression/function"
+	"github.com/dolthub/vitess/go/vt/sqlparser"
+
+	"smelt/models"
+	"smelt/tables"
+	"smelt/tables/vfs"
+)
+
+// modelDir is where a data directory keeps its models; the name is none that a database can have.
+const modelDir = "_models"
+
+// modelDisk is the models.Disk over a directory.
+type modelDisk struct {
+	fs  vfs.FS
+	dir string
+}
+
+var _ models.Disk = modelDisk{}
+
+func (d modelDisk) path(name string) string { return filepath.Join(d.dir, filepath.FromSlash(name)) }
+
+// Read implements models.Disk.
+func (d modelDisk) Read(name string) ([]byte, error) { return d.fs.ReadFile(d.path(name)) }
+
+// Write implements models.Disk.
+func (d modelDisk) Write(name string, content []byte) error {
+	path := d.path(name)
+	if err := vfs.MakeDirs(d.fs, filepath.Dir(path)); err != nil {
+		return err
+	}
+	return vfs.WriteFile(d.fs, path, content)
+}
+
+// Remove implements models.Disk.
+func (d modelDisk) Remove(name string) error {
+	if err := d.fs.Remove(d.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// Names implements models.Disk.
+func (d modelDisk) Names(dir string) ([]string, error) {
+	names, err := d.fs.Names(d.path(dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return names, err
+}
+
+// taken reports whether a model cannot have a function of that name: there is one, or the MySQL parser reads the name as
+// something else.
+func (e *sqlEngine) taken(name string) bool {
+	if _, ok := e.provider.Function(nil, name); ok {
+		return true
+	}
+	for _, f := range function.BuiltIns {
+		if strings.EqualFold(f.FunctionName(), name) {
+			return true
+		}
+	}
+	parsed, err := sqlparser.Parse("SELECT " + name + "('x')")
+	if err != nil {
+		return true
+	}
+	s, ok := parsed.(*sqlparser.Select)
+	if !ok || len(s.SelectExprs) != 1 {
+		return true
+	}
+	one, ok := s.SelectExprs[0].(*sqlparser.AliasedExpr)
+	if !ok {
+		return true
+	}
+	call, ok := one.Expr.(*sqlparser.FuncExpr)
+	return !ok || !strings.EqualFold(call.Name.String(), name) || call.IsAggregate()
+}
+
+var modelsSchema = tables.Schema{
+	{Name: "name", Type: textType, Comment: "also the name of the SQL function"},
+	{Name: "kind", Type: textType, Comment: "classifier or encoder"},
+	{Name: "version", Type: longType, Comment: "that the function uses: the alias production, else the newest"},
+	{Name: "labels", Type: jsonType},
+	{Name: "multi_label", Type: boolType},
+	{Name: "dimension", Type: longType, Comment: "length of an embedding"},
+	{Name: "max_tokens", Type: longType, Comment: "longer texts are cut"},
+	{Name: "license", Type: textType},
+	{Name: "digest", Type: textType, Comment: "SHA-256 over graph, tokenizer and settings"},
+	{Name: "versions", Type: longType, Comment: "how many there are"},
+	{Name: "aliases", Type: jsonType, Comment: "alias: number of a version"},
+	{Name: "comment", Type: textType},
+}
+
+func (e *Engine) modelsTable(context.Context) (tables.Relation, error) {
+	b := tables.NewBatch(modelsSchema, 0)
+	for _, m := range e.models.Catalog() {
+		info := versionOf(m, m.Current)
+		labels, err := encodedJSON(info.Labels)
+		if err != nil {
+			return nil, err
+		}
+		aliases, err := encodedJSON(m.Aliases)
+		if err != nil {
+			return nil, err
+		}
+		appendRow(b, m.Name, info.Kind, info.Version, labels, info.MultiLabel, info.Dimension, info.MaxTokens, orNull(info.License), info.Digest,
+			len(m.Versions), aliases, orNull(m.Comment))
+	}
+	return tables.FromBatches(modelsSchema, b), nil
+}
+
+// versionOf returns a version of a model; the zero value if there is none.
+func versionOf(m models.Model, number int) models.Info {
+	for _, v := range m.Versions {
+		if v.Version == number {
+			return v
+		}
+	}
+	return models.Info{Name: m.Name}
+}
+
+func encodedJSON(v any) (string, error) {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return "", fmt.Errorf("list models: %w", err)
+	}
+	return string(text), nil
+}
+
+var modelVersionsSchema = tables.Schema{
+	{Name: "name", Type: textType},
+	{Name: "version", Type: longType},
+	{Name: "current", Type: boolType, Comment: "the function of the model uses it"},
+	{Name: "aliases", Type: textType, Comment: "that mean it"},
+	{Name: "source", Type: textType, Comment: "where its files came from"},
+	{Name: "options", Type: jsonType, Comment: "of the statement that made it"},
+	{Name: "comment", Type: textType},
+	{Name: "digest", Type: textType, Comment: "SHA-256 over graph, tokenizer and settings"},
+	{Name: "bytes", Type: longType, Comment: "of its files"},
+	{Name: "created", Type: timeType, Comment: "UTC; NULL for one that ships"},
+	{Name: "created_by", Type: textType},
+}
+
+func (e *Engine) modelVersionsTable(context.Context) (tables.Relation, error) {
+	b := tables.NewBatch(modelVersionsSchema, 0)
+	for _, m := range e.models.Catalog() {
+		for _, v := range m.Versions {
+			options, err := encodedJSON(orEmpty(v.Options))
+			if err != nil {
+				return nil, err
+			}
+			appendRow(b, m.Name, v.Version, v.Version == m.Current, orNull(aliasesOf(m, v.Version)), v.Source, options, orNull(v.Comment), v.Digest,
+				v.Bytes, v.Created, orNull(v.User))
+		}
+	}
+	return tables.FromBatches(modelVersionsSchema, b), nil
+}
+
+var modelHistorySchema = tables.Schema{
+	{Name: "name", Type: textType},
+	{Name: "timestamp", Type: timeType, Comment: "UTC"},
+	{Name: "user", Type: textType},
+	{Name: "operation", Type: textType},
+	{Name: "parameters", Type: jsonType},
+	{Name: "version", Type: longType, Comment: "in use after it"},
+}
+
+func (e *Engine) modelHistoryTable(context.Context) (tables.Relation, error) {
+	b := tables.NewBatch(modelHistorySchema, 0)
+	for _, c := range e.models.History() {
+		parameters, err := encodedJSON(orEmpty(c.Parameters))
+		if err != nil {
+			return nil, err
+		}
+		appendRow(b, c.Model, c.Time, orNull(c.User), c.Operation, parameters, c.Current)
+	}
+	return tables.FromBatches(modelHistorySchema, b), nil
+}

@@ -1,0 +1,186 @@
+package models
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"smelt/models/builtin"
+	"smelt/models/tokenizer"
+)
+
+// Limits of what a model may bring.
+const (
+	maxModelBytes  = 2 << 30  // of model.onnx: the format itself ends there
+	maxConfigBytes = 64 << 20 // of every other file; the largest vocabularies have a fifth of it
+)
+
+const (
+	builtinPrefix = "builtin:"
+	hubPrefix     = "hf:"
+)
+
+// sourceFiles opens the files of a model; a missing one is fs.ErrNotExist.
+type sourceFiles func(name string, limit int64) ([]byte, error)
+
+// openSource returns the files behind OPTIONS (source = ...).
+func (r *Registry) openSource(source string) (sourceFiles, error) {
+	if name, ok := strings.CutPrefix(source, builtinPrefix); ok {
+		files, err := builtin.Files(strings.ToLower(name))
+		if err != nil {
+			return nil, fmt.Errorf("%w: source %q: shipped are %s", ErrInvalid, source, strings.Join(builtin.Names(), ", "))
+		}
+		return func(name string, _ int64) ([]byte, error) { return fs.ReadFile(files, name) }, nil
+	}
+	if strings.HasPrefix(source, hubPrefix) {
+		return nil, fmt.Errorf("%w: source %q: this version does not fetch models; give the directory of an export", ErrInvalid, source)
+	}
+	if !r.permits(source) {
+		return nil, fmt.Errorf("%w: source %q: it is under none of --watch, the pipelines' directories and --allow-path", ErrInvalid, source)
+	}
+	if info, err := os.Stat(source); err != nil {
+		return nil, fmt.Errorf("%w: source: %w", ErrInvalid, err)
+	} else if !info.IsDir() {
+		return nil, fmt.Errorf("%w: source %q: it is no directory", ErrInvalid, source)
+	}
+	return func(name string, limit int64) ([]byte, error) {
+		return r.readSource(filepath.Join(source, filepath.FromSlash(name)), limit)
+	}, nil
+}
+
+// readSource reads one file of a directory. Hugging Face's cache is made of links, so a file is judged by where it lies.
+func (r *Registry) readSource(path string, limit int64) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !r.permits(path) {
+		return nil, fmt.Errorf("%w: %s links to a file outside of --watch, the pipelines' directories and --allow-path", ErrInvalid, path)
+	}
+	if !info.Mode().IsRegular() || info.Size() > limit {
+		return nil, fmt.Errorf("%w: %s has %d bytes, or is no plain file; at most %d bytes are read", ErrInvalid, path, info.Size(), limit)
+	}
+	return os.ReadFile(path)
+}
+
+func (r *Registry) permits(path string) bool {
+	return filepath.IsAbs(path) && r.cfg.Permits != nil && r.cfg.Permits(path)
+}
+
+// material is what a version is made of, as it is kept.
+type material struct {
+	files    map[string][]byte // configFile, tokenizerFile, onnxFile
+	settings settings
+}
+
+// gather reads a source and its options; what is not supported is an error with the reason.
+func gather(open sourceFiles, options map[string]string) (*material, error) {
+	m := &material{files: map[string][]byte{}}
+	var err error
+	if m.files[configFile], err = open(configFile, maxConfigBytes); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if m.files[onnxFile], err = openGraph(open, options[optionVariant]); err != nil {
+		return nil, err
+	}
+	extra := extras{}
+	for name, into := range map[string]any{"tokenizer_config.json": &extra.Tokenizer, "sentence_bert_config.json": &extra.Sentence, "1_Pooling/config.json": &extra.Pooling} {
+		if err := readOptional(open, name, into); err != nil {
+			return nil, err
+		}
+	}
+	if m.files[tokenizerFile], err = openTokenizer(open, extra); err != nil {
+		return nil, err
+	}
+	if m.settings, err = settingsOf(m.files[configFile], extra, options); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// openGraph reads the graph: the variant that is named, else model.onnx beside config.json or in onnx/. None is guessed:
+// the quantized ones give other results.
+func openGraph(open sourceFiles, variant string) ([]byte, error) {
+	names := []string{onnxFile, "onnx/" + onnxFile}
+	if variant != "" {
+		if !filepath.IsLocal(filepath.FromSlash(variant)) || !strings.HasSuffix(variant, ".onnx") {
+			return nil, fmt.Errorf("%w: %s = %q: want the name of an .onnx file in the source", ErrInvalid, optionVariant, variant)
+		}
+		names = []string{variant, "onnx/" + variant}
+	}
+	for _, name := range names {
+		data, err := open(name, maxModelBytes)
+		if err == nil {
+			return data, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
+	}
+	return nil, fmt.Errorf("%w: the source has none of %s; export the model to ONNX", ErrInvalid, strings.Join(names, ", "))
+}
+
+// openTokenizer reads tokenizer.json, or makes one of the vocabulary files of older exports.
+func openTokenizer(open sourceFiles, extra extras) ([]byte, error) {
+	data, err := open(tokenizerFile, maxConfigBytes)
+	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return data, wrapInvalid(err)
+	}
+	vocab, err := open("vocab.txt", maxConfigBytes)
+	if err == nil {
+		data, err = tokenizer.FromVocabulary(vocab, extra.Tokenizer.Lowercase)
+		return data, wrapInvalid(err)
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil, wrapInvalid(err)
+	}
+	pieces, err := open("vocab.json", maxConfigBytes)
+	if err == nil {
+		var merges []byte
+		if merges, err = open("merges.txt", maxConfigBytes); err == nil {
+			data, err = tokenizer.FromMerges(pieces, merges)
+		}
+		return data, wrapInvalid(err)
+	}
+	return nil, fmt.Errorf("%w: the source has no tokenizer.json, vocab.txt, or vocab.json with merges.txt", ErrInvalid)
+}
+
+func wrapInvalid(err error) error {
+	if err == nil || errors.Is(err, ErrInvalid) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrInvalid, err)
+}
+
+func readOptional(open sourceFiles, name string, into any) error {
+	text, err := open(name, maxConfigBytes)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = json.Unmarshal(text, into)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: read %s: %w", ErrInvalid, name, err)
+	}
+	return nil
+}
+
+// checkOptions refuses options that nothing reads.
+func checkOptions(options map[string]string) error {
+	for _, name := range slices.Sorted(maps.Keys(options)) {
+		if !slices.Contains(knownOptions, name) {
+			return fmt.Errorf("%w: there is no option %q; known are %s", ErrInvalid, name, strings.Join(knownOptions, ", "))
+		}
+	}
+	if options[optionSource] == "" {
+		return fmt.Errorf("%w: OPTIONS needs source = '/directory' or 'builtin:name'", ErrInvalid)
+	}
+	return nil
+}
