@@ -30,11 +30,12 @@ func clauseTable() []clause {
 	}
 }
 
-// clauses reads all clauses. It stops before AS and FLOW, behind which a statement says where its rows come from.
+// clauses reads all clauses. It stops before AS and FLOW, behind which a statement says where its rows come from; a
+// streaming table may leave that to flows.
 func (p *parser) clauses(c *Create) error {
 	table := clauseTable()
 	seen := map[string]bool{}
-	for !p.peek().is("AS") && !p.peek().is("FLOW") {
+	for !p.peek().is("AS") && !(c.Kind == StreamingTable && (p.peek().is("FLOW") || p.peek().kind == end)) {
 		start := p.at
 		i := slices.IndexFunc(table, func(k clause) bool { return p.accept(strings.Fields(k.words)...) })
 		if i < 0 {

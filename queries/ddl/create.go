@@ -30,21 +30,22 @@ func (p *parser) create() (Statement, error) {
 	if err := p.clauses(c); err != nil {
 		return nil, err
 	}
-	if p.peek().is("FLOW") {
-		return nil, p.notYet("FLOW AUTO CDC", "")
+	switch {
+	case p.peek().kind == end: // flows fill it; clauses lets that pass for streaming tables only
+		return c, nil
+	case p.peek().is("FLOW"):
+		if !p.accept("FLOW", "AUTO", "CDC") && !p.accept("FLOW", "APPLY", "CHANGES") {
+			return nil, p.unexpected("FLOW AUTO CDC")
+		}
+		c.Changes, c.Query, c.Sources, err = p.changes()
+		return c, err
 	}
 	p.advance() // AS
-	if !p.peek().is("SELECT") && !p.peek().is("WITH") && !p.symbolAhead(0, "(") {
+	if !p.atQuery() {
 		return nil, p.unexpected("a SELECT")
 	}
-	first, last := p.peek(), p.all[len(p.all)-2]
-	query, sources, err := p.rewrite()
-	if err != nil {
-		return nil, err
-	}
-	c.Query, c.Sources = framed(query, first, last), sources
-	c.Select = framed(p.text[first.start:last.stop], first, last)
-	return c, nil
+	c.Select, c.Query, c.Sources, err = p.query()
+	return c, err
 }
 
 // elements reads the list in brackets behind the name: columns, and expectations. It may be empty.

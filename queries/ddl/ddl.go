@@ -26,7 +26,7 @@ func (k Kind) String() string {
 	}
 }
 
-// Statement is one of *Create, *OnFlow, *OnModel, *OnTable.
+// Statement is one of *Create, *Flow, *OnFlow, *OnModel, *OnTable.
 type Statement interface{ ours() }
 
 // Create is CREATE STREAMING TABLE or CREATE MATERIALIZED VIEW.
@@ -41,9 +41,10 @@ type Create struct {
 	Properties     map[string]string
 	Partitions     []string // of PARTITIONED BY
 	Select         string   // the SELECT as written
-	Query          string   // the SELECT, with placeholders for STREAM sources
+	Query          string   // the SELECT, with placeholders for STREAM sources; "" for a table that flows fill
 	Sources        []Source
-	Text           string // the whole statement as written, without a trailing semicolon
+	Changes        *Changes // of FLOW AUTO CDC: what the rows of the query are events of
+	Text           string   // the whole statement as written, without a trailing semicolon
 }
 
 // ColumnDef names a column and may comment it. Its type is what the SELECT yields; Type is only what the list says.

@@ -93,6 +93,19 @@ func show(s Statement) string {
 		}
 		fmt.Fprintf(&out, "query %q\n", s.Query)
 		out.WriteString(showSources(s.Sources))
+		out.WriteString(showChanges(s.Changes))
+	case *Flow:
+		name := s.Name
+		if name == "" {
+			name = s.DefaultName()
+		}
+		fmt.Fprintf(&out, "flow %s into %s\n", qualified(s.Database, name), qualified(s.IntoDatabase, s.Into))
+		if s.OrReplace || s.IfNotExists || s.Comment != "" {
+			fmt.Fprintf(&out, "or replace: %t, if not exists: %t, comment %q\n", s.OrReplace, s.IfNotExists, s.Comment)
+		}
+		fmt.Fprintf(&out, "query %q\n", s.Query)
+		out.WriteString(showSources(s.Sources))
+		out.WriteString(showChanges(s.Changes))
 	case *OnFlow:
 		fmt.Fprintf(&out, "%+v\n", *s)
 	case *OnModel:
@@ -105,6 +118,13 @@ func show(s Statement) string {
 		fmt.Fprintf(&out, "%+v\n", *s)
 	}
 	return out.String()
+}
+
+func showChanges(c *Changes) string {
+	if c == nil {
+		return ""
+	}
+	return fmt.Sprintf("changes %+v\n", *c)
 }
 
 func qualified(database, name string) string { return fmt.Sprintf("%q.%q", database, name) }

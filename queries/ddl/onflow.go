@@ -2,7 +2,8 @@ package ddl
 
 import "strings"
 
-// OnFlow is a statement on streaming tables and materialized views that are there: REFRESH, DROP, SHOW and SHOW CREATE.
+// OnFlow is a statement on streaming tables and materialized views that are there: REFRESH, DROP, SHOW and SHOW CREATE;
+// or DROP FLOW.
 type OnFlow struct {
 	Verb           string // one of the above
 	Kind           Kind   // 0 when the statement does not say; of SHOW: for both kinds
@@ -20,7 +21,7 @@ func isOnFlow(_ string, words []string) bool {
 	case begins(words, "REFRESH"):
 		return true
 	case begins(words, "DROP"):
-		return beginsKind(words[1:])
+		return begins(words, "DROP", "FLOW") || beginsKind(words[1:])
 	case begins(words, "SHOW", "CREATE"):
 		return beginsKind(words[2:])
 	case begins(words, "SHOW"):
@@ -39,6 +40,10 @@ func (p *parser) onFlow() (Statement, error) {
 		err = p.refresh(s)
 	case s.Verb == "SHOW" && !p.accept("CREATE"):
 		err = p.show(s)
+	case s.Verb == "DROP" && p.accept("FLOW"):
+		s.Verb = "DROP FLOW"
+		s.IfExists = p.accept("IF", "EXISTS")
+		s.Database, s.Name, err = p.name("the name of a flow")
 	default: // DROP, SHOW CREATE
 		if s.Verb == "SHOW" {
 			s.Verb = "SHOW CREATE"

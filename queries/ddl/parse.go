@@ -27,6 +27,7 @@ type family struct {
 func families() []family {
 	return []family{
 		{isOnFile, (*parser).onFile},
+		{isFlow, (*parser).flow},
 		{isLater, (*parser).refuseLater},
 		{isOnModel, (*parser).onModel},
 		{isOnTable, (*parser).onTable},

@@ -37,7 +37,13 @@ func (c *Create) Print(columns []string) string {
 			out = append(out, text)
 		}
 	}
-	return strings.Join(append(out, "AS "+c.Select), "\n")
+	switch {
+	case c.Changes != nil:
+		out = append(out, "FLOW AUTO CDC "+c.Changes.Text)
+	case c.Query != "":
+		out = append(out, "AS "+c.Select)
+	}
+	return strings.Join(out, "\n")
 }
 
 // print returns the column as a statement writes it.
