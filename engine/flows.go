@@ -22,6 +22,10 @@ type Flows interface {
 	Create(ctx context.Context, c *ddl.Create, database, base string) (changed bool, err error)
 	// Refresh brings one table up to date, from the start if full.
 	Refresh(ctx context.Context, database, name string, full bool) error
+	// AddFlow makes a flow into a streaming table that is there, or changes one.
+	AddFlow(ctx context.Context, s *ddl.Flow, database, base string) (changed bool, err error)
+	// DropFlow takes a flow that was added away from its table, which keeps its rows.
+	DropFlow(ctx context.Context, database, name string, ifExists bool) error
 	// Drop removes a flow and its table.
 	Drop(ctx context.Context, database, name string, kind ddl.Kind, ifExists bool) error
 	// OnFile has a file tried again, unloaded or reloaded, and returns how many of its rows were taken out.
@@ -41,6 +45,8 @@ func (e *sqlEngine) onFlow(s *ddl.OnFlow) (n *node, auth string) {
 	switch s.Verb {
 	case "REFRESH":
 		auth, run = sqlparser.AuthType_CREATE, e.refresh
+	case "DROP FLOW":
+		auth, run = sqlparser.AuthType_DROP, e.dropFlow
 	case "DROP":
 		auth, run = sqlparser.AuthType_DROP, e.drop
 	case "SHOW":
@@ -75,6 +81,33 @@ func (e *sqlEngine) drop(ctx *sql.Context, s *ddl.OnFlow) (sql.RowIter, error) {
 	return okResult(0), nil
 }
 
+func (e *sqlEngine) addFlow(ctx *sql.Context, s *ddl.Flow) (sql.RowIter, error) {
+	flows, err := e.flows()
+	if err != nil {
+		return nil, err
+	}
+	db := e.database(ctx, s.IntoDatabase)
+	if _, err := e.provider.storeDatabase(db); err != nil {
+		return nil, err
+	}
+	work, done := untimed(ctx)
+	defer done()
+	changed, err := flows.AddFlow(work, s, db, e.config.Base)
+	if err != nil {
+		return nil, err
+	}
+	statementOf(ctx).drop(db, s.Into)
+	return okResult(map[bool]uint64{true: 1}[changed]), nil
+}
+
+func (e *sqlEngine) dropFlow(ctx *sql.Context, s *ddl.OnFlow) (sql.RowIter, error) {
+	flows, err := e.flows()
+	if err != nil {
+		return nil, err
+	}
+	return okResult(0), flows.DropFlow(ctx, e.database(ctx, s.Database), s.Name, s.IfExists)
+}
+
 // showCreate prints the statement that made a flow's table.
 func (e *sqlEngine) showCreate(ctx *sql.Context, s *ddl.OnFlow) (sql.RowIter, error) {
 	db, name := e.database(ctx, s.Database), s.Name
@@ -93,7 +126,7 @@ func (e *sqlEngine) showCreate(ctx *sql.Context, s *ddl.OnFlow) (sql.RowIter, er
 }
 
 // flowColumns are the columns of SHOW MATERIALIZED VIEWS and SHOW STREAMS; smelt.streams has more.
-var flowColumns = []string{"Database", "Name", "Kind", "State", "Strategy", "Reason", "Sources", "Last_error"}
+var flowColumns = []string{"Database", "Name", "Flow", "Kind", "State", "Strategy", "Reason", "Sources", "Last_error"}
 
 func (e *sqlEngine) showFlows(_ *sql.Context, s *ddl.OnFlow) (sql.RowIter, error) {
 	flows, err := e.flows()
@@ -106,12 +139,20 @@ func (e *sqlEngine) showFlows(_ *sql.Context, s *ddl.OnFlow) (sql.RowIter, error
 		if s.Kind != 0 && !sameKind(f.Kind, s.Kind) || !matches.MatchString(f.Table) {
 			continue
 		}
-		rows = append(rows, sql.NewRow(f.Database, f.Table, f.Kind, f.State, f.Strategy, f.Reason, strings.Join(f.Sources, ", "), f.LastError))
+		rows = append(rows, sql.NewRow(f.Database, f.Table, flowName(f), f.Kind, f.State, f.Strategy, f.Reason, strings.Join(f.Sources, ", "), f.LastError))
 	}
 	sort.Slice(rows, func(i, j int) bool {
-		return rows[i][0].(string)+"."+rows[i][1].(string) < rows[j][0].(string)+"."+rows[j][1].(string)
+		return rows[i][0].(string)+"."+rows[i][1].(string)+":"+rows[i][2].(string) < rows[j][0].(string)+"."+rows[j][1].(string)+":"+rows[j][2].(string)
 	})
 	return sql.RowsToRowIter(rows...), nil
+}
+
+// flowName is what a flow is called: the table's own has its name.
+func flowName(f queries.Status) string {
+	if f.Flow == "" {
+		return f.Table
+	}
+	return f.Flow
 }
 
 // sameKind compares the kind that a table's properties state with one of the grammar.

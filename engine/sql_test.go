@@ -150,6 +150,16 @@ func (f *fakeFlows) Drop(ctx context.Context, database, name string, _ ddl.Kind,
 	return f.store.Drop(ctx, database, name)
 }
 
+func (f *fakeFlows) AddFlow(_ context.Context, s *ddl.Flow, database, _ string) (bool, error) {
+	f.calls = append(f.calls, fmt.Sprintf("flow %s into %s.%s", s.Name, database, s.Into))
+	return true, nil
+}
+
+func (f *fakeFlows) DropFlow(_ context.Context, database, name string, ifExists bool) error {
+	f.calls = append(f.calls, fmt.Sprintf("drop flow %s.%s if exists=%t", database, name, ifExists))
+	return nil
+}
+
 func (f *fakeFlows) OnFile(_ context.Context, s *ddl.OnTable, database string) (int64, error) {
 	f.calls = append(f.calls, fmt.Sprintf("%s %q of %s.%s", s.Verb, s.File, database, s.Name))
 	return 2, nil

@@ -63,6 +63,8 @@ func (p *parser) inject(statement ddl.Statement) sqlparser.Statement {
 	switch s := statement.(type) {
 	case *ddl.Create:
 		n.name, n.run = "Create "+s.Name, func(ctx *sql.Context) (sql.RowIter, error) { return e.create(ctx, s) }
+	case *ddl.Flow:
+		n.name, n.run = "Create flow into "+s.Into, func(ctx *sql.Context) (sql.RowIter, error) { return e.addFlow(ctx, s) }
 	case *ddl.OnFlow:
 		n, auth = e.onFlow(s)
 	case *ddl.OnModel:

@@ -78,6 +78,7 @@ func orNull(s string) any {
 var streamsSchema = tables.Schema{
 	{Name: "database", Type: textType},
 	{Name: "table", Type: textType},
+	{Name: "flow", Type: textType, Comment: "one of those that fill the table; its own has its name"},
 	{Name: "kind", Type: textType, Comment: "streaming_table or materialized_view"},
 	{Name: "state", Type: textType, Comment: "idle, running, waiting, retrying or failed"},
 	{Name: "strategy", Type: textType, Comment: "append or recompute"},
@@ -99,7 +100,7 @@ func (e *Engine) streams(context.Context) (tables.Relation, error) {
 			snapshot := t.Snapshot()
 			rows, version, updated = snapshot.Rows(), snapshot.Version(), snapshot.Modified()
 		}
-		appendRow(b, s.Database, s.Table, s.Kind, s.State, s.Strategy, s.Reason, strings.Join(s.Sources, ", "),
+		appendRow(b, s.Database, s.Table, flowName(s), s.Kind, s.State, s.Strategy, s.Reason, strings.Join(s.Sources, ", "),
 			rows, version, s.Lag.Seconds(), orNull(s.LastError), updated)
 	}
 	return tables.FromBatches(streamsSchema, b), nil

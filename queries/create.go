@@ -21,7 +21,7 @@ func (g *Graph) Create(ctx context.Context, c *ddl.Create, database, base string
 	if err != nil {
 		return false, err
 	}
-	if err := g.checkCycle(map[string][]reference{f.ref.String(): f.reads()}); err != nil {
+	if err := g.checkCycle(map[string][]reference{f.ref.String(): g.readsOf(f)}); err != nil {
 		return false, err
 	}
 	if err := g.checkStreamed(f, nil); err != nil {
@@ -76,19 +76,29 @@ func (g *Graph) unchanged(f *flow) (bool, error) {
 // install makes or changes the table and puts the flow into the graph. The caller holds define.
 func (g *Graph) install(ctx context.Context, f *flow, schema tables.Schema) error {
 	old := g.find(f.ref.database, f.ref.table)
+	var before, after []*flow
 	if old != nil {
-		// The old flow must not commit behind the new definition.
-		if err := old.stop(); err != nil {
+		var err error
+		before = g.flowsOf(old)
+		if after, err = f.takeOver(before[1:]); err != nil {
 			return err
+		}
+		// The old flows must not commit behind the new definition.
+		for _, one := range before {
+			if err := one.stop(); err != nil {
+				return err
+			}
 		}
 	}
 	if err := f.redefine(ctx, old, schema); err != nil {
-		if old != nil {
-			g.adopt(old)
+		for _, one := range before {
+			g.adopt(one)
 		}
 		return err
 	}
-	g.adopt(f)
+	for _, one := range append([]*flow{f}, after...) {
+		g.adopt(one)
+	}
 	return nil
 }
 
@@ -97,7 +107,7 @@ func (g *Graph) adopt(f *flow) {
 	f.revive()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.flows[key(f.ref.database, f.ref.table)] = f
+	g.flows[f.key()] = f
 	if g.running != nil && !g.closed {
 		f.start(g.running)
 	}
@@ -138,12 +148,15 @@ func (f *flow) redefine(ctx context.Context, old *flow, schema tables.Schema) er
 	if err := f.mayReset(); err != nil {
 		return err
 	}
+	if schema, err = f.withAdded(ctx, schema); err != nil {
+		return err
+	}
 	d, err := f.definition(schema, newGeneration(), ids)
 	if err != nil {
 		return err
 	}
 	_, err = t.Commit(ctx, tables.Commit{Operation: "FULL REFRESH", Parameters: map[string]string{"reason": "its SELECT has changed"}, Overwrite: true, Define: &d, NewID: true,
-		Prepare: func(ctx context.Context) error { return old.carry(ctx, t, d.Properties[propertyFlow]) }})
+		Prepare: func(ctx context.Context) error { return old.carryAll(ctx, t, d.Properties[propertyFlow]) }})
 	return err
 }
 
@@ -183,7 +196,8 @@ func (g *Graph) checkCycle(added map[string][]reference) error {
 	g.mu.Lock()
 	edges := map[string][]reference{}
 	for _, f := range g.flows {
-		edges[strings.ToLower(f.ref.String())] = f.reads()
+		name := strings.ToLower(f.ref.String())
+		edges[name] = append(edges[name], f.reads()...)
 	}
 	g.mu.Unlock()
 	maps.Copy(edges, g.viewEdges())

@@ -3,6 +3,7 @@ package queries
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"strings"
 
 	"smelt/queries/ddl"
@@ -55,7 +56,11 @@ func (f *flow) definition(schema tables.Schema, generation string, ids map[strin
 	d.Properties[propertyBase] = f.base
 	d.Properties[propertyFlow] = generation
 	d.Properties[propertySources] = string(sources)
-	return d, nil
+	flows, err := f.carriedFlows(generation)
+	if flows != "" {
+		d.Properties[propertyFlows] = flows
+	}
+	return d, err
 }
 
 // commented puts the column comments of the statement onto the columns of its SELECT.
@@ -121,7 +126,7 @@ func storedCreate(text string) (*ddl.Create, error) {
 
 // sameQuery reports whether two statements keep the same rows: expectations may differ, they apply from now on.
 func sameQuery(a, b *ddl.Create) bool {
-	return a.Kind == b.Kind && ddl.Normal(a.Query) == ddl.Normal(b.Query) && sameSources(a.Sources, b.Sources)
+	return a.Kind == b.Kind && ddl.Normal(a.Query) == ddl.Normal(b.Query) && sameSources(a.Sources, b.Sources) && sameChanges(a.Changes, b.Changes)
 }
 
 func sameSources(a, b []ddl.Source) bool {
@@ -131,4 +136,14 @@ func sameSources(a, b []ddl.Source) bool {
 		return string(j)
 	}
 	return text(a) == text(b)
+}
+
+// sameChanges reports whether events of one meaning are kept; how the statement spells it does not count.
+func sameChanges(a, b *ddl.Changes) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	x, y := *a, *b
+	x.Text, y.Text = "", ""
+	return reflect.DeepEqual(x, y)
 }

@@ -32,9 +32,12 @@ var (
 	errStored = errors.New("its stored definition cannot run")
 )
 
-// flow keeps one table up to date.
+// flow keeps one table up to date, or is one of several that do.
 type flow struct {
 	g        *Graph
+	name     string    // of a flow that was added to a table; "" for the table's own
+	into     *flow     // the table's own flow, of one that was added; guarded by Graph.mu
+	text     string    // the statement that made it
 	ref      reference // the table, as it was named
 	database string    // current database of the statement
 	base     string    // directory for relative paths
@@ -42,7 +45,7 @@ type flow struct {
 	shape    *shape
 	broken   error // why a stored definition cannot run; nil for all others
 
-	batch   sync.Mutex // held while a batch runs: one at a time; guards the two fields below
+	batch   *sync.Mutex // held while a batch of the table runs: one at a time; guards the two fields below
 	feeds   map[string]Feed
 	retired bool // no batch may begin: another definition may have taken the table
 
@@ -57,6 +60,12 @@ type flow struct {
 }
 
 func newFlow(g *Graph, c *ddl.Create, ref reference, database, base string) (*flow, error) {
+	if c.Query == "" {
+		return emptyFlow(g, c, ref, database, base), nil // flows that are added fill the table
+	}
+	if c.Changes != nil {
+		return nil, fmt.Errorf("APPLY CHANGES: %w yet", ErrUnsupported)
+	}
 	s, err := shapeOf(c.Query, database)
 	if err != nil {
 		return nil, err
@@ -70,7 +79,8 @@ func newFlow(g *Graph, c *ddl.Create, ref reference, database, base string) (*fl
 }
 
 func emptyFlow(g *Graph, c *ddl.Create, ref reference, database, base string) *flow {
-	return &flow{g: g, ref: ref, database: database, base: base, create: c, shape: &shape{}, feeds: map[string]Feed{}, wake: make(chan struct{}, 1), state: stateIdle}
+	return &flow{g: g, ref: ref, database: database, base: base, create: c, text: c.Text, batch: &sync.Mutex{}, shape: &shape{}, feeds: map[string]Feed{},
+		wake: make(chan struct{}, 1), state: stateIdle}
 }
 
 func (f *flow) set(s state, reason string, err error) {
@@ -132,7 +142,7 @@ func (f *flow) full(ctx context.Context, why string) error {
 			if err != nil {
 				return err
 			}
-			return f.restart(ctx, t, why)
+			return f.own().restart(ctx, t, why)
 		}
 		o := outcome{progress: Progress{Database: f.ref.database, Table: f.ref.table, Started: time.Now()}}
 		return f.recompute(ctx, &o, true)
@@ -196,7 +206,7 @@ func (f *flow) appendBatch(ctx context.Context, o *outcome) error {
 			return err
 		}
 		o.did = true
-		return f.restart(ctx, t, why)
+		return f.own().restart(ctx, t, why)
 	}
 	pinned, err := f.pin()
 	if err != nil {

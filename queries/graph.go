@@ -50,8 +50,8 @@ func (g *Graph) Open(context.Context) error {
 	defer g.mu.Unlock()
 	for _, database := range g.cfg.Store.Databases() {
 		for _, t := range g.cfg.Store.Tables(database) {
-			if f := storedFlow(g, t); f != nil {
-				g.flows[key(database, t.Name())] = f
+			for _, f := range storedFlows(g, t) {
+				g.flows[f.key()] = f
 			}
 		}
 	}
@@ -129,13 +129,23 @@ func (g *Graph) Refresh(ctx context.Context, database, name string, full bool) e
 	if err != nil {
 		return err
 	}
-	defer f.signal()
 	if full {
+		defer f.signal()
 		if err := f.full(ctx, "REFRESH ... FULL"); err != nil {
 			f.settle(outcome{}, err)
 			return err
 		}
 	}
+	var errs []error
+	for _, one := range g.flowsOf(f) {
+		errs = append(errs, one.refresh(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// refresh runs the flow until it shows what was there at the call.
+func (f *flow) refresh(ctx context.Context) error {
+	defer f.signal()
 	newest := f.newest()
 	for {
 		o, err := f.step(ctx)
@@ -180,7 +190,7 @@ func (f *flow) shows(newest map[string]int64) bool {
 	}
 	now := t.Snapshot()
 	for id, version := range newest {
-		if at, ok := now.Txn(progressOf(now, id)); !ok || at < version {
+		if at, ok := now.Txn(f.progressOf(now, id)); !ok || at < version {
 			return false
 		}
 	}
@@ -211,13 +221,19 @@ func (g *Graph) Drop(ctx context.Context, database, name string, kind ddl.Kind, 
 	if readers := g.readers(f.ref); len(readers) > 0 {
 		return fmt.Errorf("drop %s: %w: %s read it; drop them first", f.ref, ErrUnsupported, strings.Join(readers, ", "))
 	}
-	g.remove(f)
-	err = f.stop()
-	if err == nil {
+	all := g.flowsOf(f)
+	var errs []error
+	for _, one := range all {
+		g.remove(one)
+		errs = append(errs, one.stop())
+	}
+	if err = errors.Join(errs...); err == nil {
 		err = g.cfg.Store.Drop(ctx, f.ref.database, f.ref.table)
 	}
 	if err != nil && !errors.Is(err, tables.ErrNotFound) {
-		g.adopt(f)
+		for _, one := range all {
+			g.adopt(one)
+		}
 	}
 	return err
 }
@@ -225,7 +241,7 @@ func (g *Graph) Drop(ctx context.Context, database, name string, kind ddl.Kind, 
 func (g *Graph) remove(f *flow) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	delete(g.flows, key(f.ref.database, f.ref.table))
+	delete(g.flows, f.key())
 }
 
 // readers lists the flows whose SELECT reads a table.
@@ -242,7 +258,7 @@ func (g *Graph) readers(table reference) []string {
 		}
 	}
 	slices.Sort(names)
-	return names
+	return slices.Compact(names)
 }
 
 // reads lists every table that the flow reads, streams included.

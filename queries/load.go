@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/dolthub/vitess/go/vt/sqlparser"
@@ -15,12 +16,13 @@ import (
 
 // member is one statement of a pipeline that makes something.
 type member struct {
-	name  string // database.table, lower case
+	name  string // database.table, lower case; of a flow that is added to a table: that table's
 	line  int
-	flow  *flow  // nil for a view
-	view  string // the CREATE VIEW statement
-	query string // SELECT of the view
-	db    string // current database of the statement
+	flow  *flow     // nil for a view
+	added *ddl.Flow // the statement, of a flow that is added to a table
+	view  string    // the CREATE VIEW statement
+	query string    // SELECT of the view
+	db    string    // current database of the statement
 	reads []reference
 }
 
@@ -35,12 +37,9 @@ func (g *Graph) Load(ctx context.Context, script, database, base string) error {
 	if err != nil {
 		return err
 	}
-	added := map[string][]reference{}
-	for _, m := range members {
-		if _, twice := added[m.name]; twice {
-			return fmt.Errorf("line %d: %s is made twice", m.line, m.name)
-		}
-		added[m.name] = m.reads
+	added, err := g.edges(members)
+	if err != nil {
+		return err
 	}
 	if err := g.checkCycle(added); err != nil {
 		return err
@@ -61,22 +60,44 @@ func (g *Graph) Load(ctx context.Context, script, database, base string) error {
 	return g.make(ctx, members, schemas)
 }
 
+// edges returns what each table and view of the script will read. A name that is made twice is an error.
+func (g *Graph) edges(members []member) (map[string][]reference, error) {
+	made := map[string]bool{}
+	edges := map[string][]reference{}
+	for _, m := range members {
+		name := m.name
+		if m.flow != nil {
+			name = strings.ToLower(m.flow.key())
+		}
+		if made[name] {
+			return nil, fmt.Errorf("line %d: %s is made twice; flows get a name by CREATE FLOW", m.line, name)
+		}
+		made[name] = true
+		edges[m.name] = append(edges[m.name], m.reads...)
+	}
+	// A table goes on being filled by flows that were added before and that the script does not tell of.
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, f := range g.flows {
+		name := strings.ToLower(f.ref.String())
+		if _, ok := edges[name]; ok && (f.name != "" || !made[name]) && !made[f.key()] {
+			edges[name] = append(edges[name], f.reads()...)
+		}
+	}
+	return edges, nil
+}
+
 // members parses the statements of a script. plain are those that make neither a flow nor a view.
 func (g *Graph) members(script, database, base string) (members, plain []member, err error) {
 	pieces, err := ddl.Split(script)
 	if err != nil {
 		return nil, nil, err
 	}
+	var later []func() error // flows are added to tables that may be made further down
+	made := map[string]*flow{}
 	for _, p := range pieces {
-		statement, err := ddl.Parse(p.Text)
+		statement, err := parsePiece(p)
 		if err != nil {
-			var syntax *ddl.SyntaxError
-			if errors.As(err, &syntax) {
-				if syntax.Line == 1 {
-					syntax.Column += p.Column - 1
-				}
-				syntax.Line += p.Line - 1 // the place in the script
-			}
 			return nil, nil, err
 		}
 		if c, ok := statement.(*ddl.Create); ok {
@@ -84,11 +105,25 @@ func (g *Graph) members(script, database, base string) (members, plain []member,
 			if err != nil {
 				return nil, nil, fmt.Errorf("line %d: %w", p.Line, err)
 			}
+			made[f.key()] = f
 			members = append(members, member{name: strings.ToLower(f.ref.String()), line: p.Line, flow: f, db: database, reads: f.reads()})
 			continue
 		}
 		if m, ok := statement.(*ddl.OnModel); ok && m.Verb == "CREATE" && (m.OrReplace || m.IfNotExists) {
 			plain = append(plain, member{line: p.Line, view: inBase(m, base), db: database})
+			continue
+		}
+		if s, ok := statement.(*ddl.Flow); ok {
+			at, db := len(members), database
+			members = append(members, member{line: p.Line, added: s, db: db})
+			later = append(later, func() error {
+				f, err := g.prepareFlow(s, db, base, made)
+				if err != nil {
+					return fmt.Errorf("line %d: %w", p.Line, err)
+				}
+				members[at].name, members[at].flow, members[at].reads = strings.ToLower(f.ref.String()), f, f.reads()
+				return nil
+			})
 			continue
 		}
 		if statement != nil {
@@ -112,6 +147,11 @@ func (g *Graph) members(script, database, base string) (members, plain []member,
 		}
 		plain = append(plain, member{line: p.Line, view: p.Text, db: database})
 	}
+	for _, prepare := range later {
+		if err := prepare(); err != nil {
+			return nil, nil, err
+		}
+	}
 	return members, plain, nil
 }
 
@@ -123,6 +163,19 @@ func inBase(m *ddl.OnModel, base string) string {
 		m.Options["source"] = filepath.Join(base, source)
 	}
 	return m.Print()
+}
+
+// parsePiece parses a statement of a script; errors name the place in the script.
+func parsePiece(p ddl.Piece) (ddl.Statement, error) {
+	statement, err := ddl.Parse(p.Text)
+	var syntax *ddl.SyntaxError
+	if errors.As(err, &syntax) {
+		if syntax.Line == 1 {
+			syntax.Column += p.Column - 1
+		}
+		syntax.Line += p.Line - 1
+	}
+	return statement, err
 }
 
 // plainStatement lets USE, CREATE DATABASE and CREATE TABLE pass; it returns the database of a USE. Everything else is
@@ -147,29 +200,37 @@ func plainStatement(p ddl.Piece) (use string, err error) {
 	return "", fmt.Errorf("line %d: %w: a pipeline is loaded at each start; it holds CREATE statements of streaming tables, materialized views and views, CREATE ... IF NOT EXISTS and USE", p.Line, ErrUnsupported)
 }
 
-// ordered sorts members so that each comes after those it reads. There is no cycle.
+// ordered sorts members so that each comes after those it reads, and a table right before the flows that are added to it.
+// There is no cycle.
 func ordered(members []member) []member {
-	byName := map[string]member{}
+	byName := map[string][]member{}
 	for _, m := range members {
-		byName[m.name] = m
+		byName[m.name] = append(byName[m.name], m)
 	}
 	var out []member
 	done := map[string]bool{}
-	var visit func(m member)
-	visit = func(m member) {
-		if done[m.name] {
+	var visit func(name string)
+	visit = func(name string) {
+		if done[name] {
 			return
 		}
-		done[m.name] = true
-		for _, r := range m.reads {
-			if next, ok := byName[strings.ToLower(r.String())]; ok {
-				visit(next)
+		done[name] = true
+		group := byName[name]
+		for _, m := range group {
+			for _, r := range m.reads {
+				visit(strings.ToLower(r.String()))
 			}
 		}
-		out = append(out, m)
+		for _, added := range []bool{false, true} {
+			for _, m := range group {
+				if (m.flow != nil && m.flow.name != "") == added {
+					out = append(out, m)
+				}
+			}
+		}
 	}
 	for _, m := range members {
-		visit(m)
+		visit(m.name)
 	}
 	return out
 }
@@ -189,6 +250,11 @@ func (g *Graph) bind(ctx context.Context, members []member) (map[string]tables.S
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %s: %w", m.line, m.name, err)
 		}
+		if m.added != nil {
+			if schema, err = g.boundAdded(m, members, schemas[m.name], schema); err != nil {
+				return nil, fmt.Errorf("line %d: %w", m.line, err)
+			}
+		}
 		schemas[m.name] = schema
 		overlay[m.name] = tables.FromBatches(schema)
 	}
@@ -205,7 +271,34 @@ func (g *Graph) describeView(ctx context.Context, m member, overlay map[string]t
 	return g.cfg.Describe(ctx, Query{Database: m.db, SQL: m.query, Tables: overlay})
 }
 
+// boundAdded returns the columns of a table with those of a flow that is added to it.
+func (g *Graph) boundAdded(m member, members []member, has, adds tables.Schema) (tables.Schema, error) {
+	others := []*flow{}
+	for _, other := range members {
+		if other.flow != nil && other.name == m.name {
+			others = append(others, other.flow)
+		}
+	}
+	if own := g.find(m.flow.ref.database, m.flow.ref.table); own != nil {
+		for _, f := range g.flowsOf(own) {
+			if !slices.ContainsFunc(others, func(o *flow) bool { return o.key() == f.key() }) {
+				others = append(others, f)
+			}
+		}
+		if t, err := own.table(); err == nil && has == nil {
+			has = t.Snapshot().Schema()
+		}
+	}
+	if err := g.mayAdd(m.flow, others); err != nil {
+		return nil, err
+	}
+	return m.flow.widened(has, adds)
+}
+
 func (g *Graph) describeFlow(ctx context.Context, m member, overlay map[string]tables.Relation) (tables.Schema, error) {
+	if m.added != nil {
+		return m.flow.describe(ctx, overlay)
+	}
 	same, err := g.unchanged(m.flow)
 	if err != nil {
 		return nil, err
@@ -250,9 +343,12 @@ func (g *Graph) make(ctx context.Context, members []member, schemas map[string]t
 		}
 		errs := []error{fmt.Errorf("line %d: %w", m.line, err)}
 		for _, f := range added {
-			g.remove(f)
+			for _, one := range g.flowsOf(f) {
+				g.remove(one)
+				errs = append(errs, one.stop())
+			}
 			// The pipeline may be refused because the context has ended: that must not keep half of it.
-			errs = append(errs, f.stop(), g.cfg.Store.Drop(context.WithoutCancel(ctx), f.ref.database, f.ref.table))
+			errs = append(errs, g.cfg.Store.Drop(context.WithoutCancel(ctx), f.ref.database, f.ref.table))
 		}
 		return errors.Join(errs...)
 	}
@@ -265,6 +361,17 @@ func (g *Graph) makeOne(ctx context.Context, m member, schema tables.Schema, add
 			return nil
 		}
 		return g.cfg.Exec(ctx, m.db, m.view)
+	}
+	if m.added != nil {
+		if same, err := g.sameFlow(m.flow, m.added); same || err != nil {
+			return err
+		}
+		own, err := g.must(m.flow.ref.database, m.flow.ref.table, ddl.StreamingTable)
+		if err != nil {
+			return err
+		}
+		m.flow.into, m.flow.batch = own, own.batch // the one that the graph has now: its text may be unchanged
+		return g.installFlow(ctx, m.flow, schema)
 	}
 	if same, err := g.unchanged(m.flow); same || err != nil {
 		return err

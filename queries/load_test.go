@@ -89,12 +89,17 @@ func TestAPipelineThatIsRefusedMakesNothing(t *testing.T) {
 		a + "DROP TABLE t":               "line 2: not supported",
 		a + "REFRESH a":                  "line 2: not supported: a pipeline holds CREATE statements only",
 		a + "SELEC 1":                    "line 2: syntax error",
-		a + "APPLY CHANGES INTO t FROM STREAM(a) KEYS (k)":                        "line 2, column 1: APPLY CHANGES is not supported yet",
-		a + "CREATE STREAMING TABLE b AS SELECT 'open":                            "line 2, column 36: want a closing '",
-		a + "CREATE STREAMING TABLE src AS SELECT * FROM STREAM read_files('in')": "table live.src: exists already",
-		"CREATE STREAMING TABLE nodb.a AS SELECT n FROM STREAM(src);":             "nodb",
-		a + "CREATE STREAMING TABLE `a/b` AS SELECT n FROM STREAM(src);":          "not a usable name",
-		a + "CREATE STREAMING TABLE b (zz INT) AS SELECT n FROM STREAM(src)":      `column "zz" of the list is not among those of the SELECT: n`,
+		a + "APPLY CHANGES INTO t FROM STREAM(a) KEYS (k)":                                                                 "line 2, column 45: want SEQUENCE BY",
+		a + "INSERT INTO t SELECT n FROM STREAM(a)":                                                                        "line 2: flow t_from_a: table live.t: not found",
+		a + "INSERT INTO a SELECT n FROM STREAM(a)":                                                                        "cycle: live.a -> live.a",
+		a + "CREATE STREAMING TABLE t; CREATE FLOW f AS INSERT INTO t SELECT oops FROM STREAM(a)":                          "line 2: live.t: no such SELECT",
+		"CREATE STREAMING TABLE t; CREATE VIEW v AS SELECT n FROM t; INSERT INTO t SELECT n FROM STREAM(src) CROSS JOIN v": "cycle: live.t -> live.v -> live.t",
+		a + "CREATE STREAMING TABLE t; INSERT INTO t SELECT n FROM STREAM(a); INSERT INTO t SELECT n FROM STREAM(a)":       "line 2: live.t:t_from_a is made twice; flows get a name by CREATE FLOW",
+		a + "CREATE STREAMING TABLE b AS SELECT 'open":                                                                     "line 2, column 36: want a closing '",
+		a + "CREATE STREAMING TABLE src AS SELECT * FROM STREAM read_files('in')":                                          "table live.src: exists already",
+		"CREATE STREAMING TABLE nodb.a AS SELECT n FROM STREAM(src);":                                                      "nodb",
+		a + "CREATE STREAMING TABLE `a/b` AS SELECT n FROM STREAM(src);":                                                   "not a usable name",
+		a + "CREATE STREAMING TABLE b (zz INT) AS SELECT n FROM STREAM(src)":                                               `column "zz" of the list is not among those of the SELECT: n`,
 	} {
 		t.Run(want, func(t *testing.T) {
 			l := pipelineLab(t)

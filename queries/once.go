@@ -19,7 +19,7 @@ func (g *Graph) RunOnce(ctx context.Context, progress func(Progress)) error {
 	for worked := true; worked; {
 		worked = false
 		for i, m := range members {
-			if failed[m.name] {
+			if failed[m.flow.key()] {
 				continue
 			}
 			did, err := m.flow.runAll(ctx, int64(i), int64(len(members)), progress)
@@ -27,7 +27,7 @@ func (g *Graph) RunOnce(ctx context.Context, progress func(Progress)) error {
 				return ctx.Err()
 			}
 			if err != nil {
-				failed[m.name] = true
+				failed[m.flow.key()] = true
 				errs = append(errs, err)
 			}
 			worked = worked || did
@@ -47,7 +47,12 @@ func (g *Graph) network() []member {
 	for name, reads := range g.viewEdges() {
 		members = append(members, member{name: name, reads: reads})
 	}
-	slices.SortFunc(members, func(a, b member) int { return strings.Compare(a.name, b.name) })
+	slices.SortFunc(members, func(a, b member) int {
+		if a.name == b.name && a.flow != nil && b.flow != nil {
+			return strings.Compare(a.flow.key(), b.flow.key())
+		}
+		return strings.Compare(a.name, b.name)
+	})
 	return members
 }
 
@@ -97,7 +102,7 @@ func (f *flow) pending(ctx context.Context, rows, files int64) int64 {
 		if err != nil {
 			continue
 		}
-		from, ok := now.Txn(progressOf(now, source.Snapshot().ID()))
+		from, ok := now.Txn(f.progressOf(now, source.Snapshot().ID()))
 		if !ok {
 			from = -1
 		}

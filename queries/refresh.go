@@ -22,18 +22,23 @@ func (f *flow) restart(ctx context.Context, t *tables.Table, why string) error {
 		return err
 	}
 	schema, err := f.describe(ctx, nil)
+	if err == nil {
+		schema, err = f.withAdded(ctx, schema)
+	}
 	if err != nil {
 		return err
 	}
-	if err := f.closeFeeds(); err != nil {
-		return err
+	for _, one := range f.g.flowsOf(f) {
+		if err := one.closeFeeds(); err != nil {
+			return err
+		}
 	}
 	d, err := f.definition(schema, newGeneration(), ids)
 	if err != nil {
 		return err
 	}
 	_, err = t.Commit(ctx, tables.Commit{Operation: "FULL REFRESH", Parameters: map[string]string{"reason": why}, Overwrite: true, Define: &d, NewID: true,
-		Prepare: func(ctx context.Context) error { return f.carry(ctx, t, d.Properties[propertyFlow]) }})
+		Prepare: func(ctx context.Context) error { return f.carryAll(ctx, t, d.Properties[propertyFlow]) }})
 	return err
 }
 
@@ -51,6 +56,9 @@ func (f *flow) mayReset() error {
 // describe binds the SELECT and returns the table's columns; nil when a source has no columns yet. overlay may name
 // tables and views that do not exist yet.
 func (f *flow) describe(ctx context.Context, overlay map[string]tables.Relation) (tables.Schema, error) {
+	if f.create.Query == "" {
+		return nil, nil
+	}
 	all := map[string]tables.Relation{}
 	maps.Copy(all, overlay)
 	waiting := false
@@ -80,6 +88,9 @@ func (f *flow) describe(ctx context.Context, overlay map[string]tables.Relation)
 	schema = withoutExpectations(schema)
 	if err := checkNames(schema); err != nil {
 		return nil, err
+	}
+	if f.name != "" {
+		return schema, nil // another flow of the table may yield the rest of its columns
 	}
 	return schema, checkColumns(f.create, schema)
 }

@@ -44,7 +44,7 @@ func (f *flow) retract(ctx context.Context, t *tables.Table, r *retraction, pinn
 	}
 	why = fmt.Sprintf("a file was unloaded from %s.%s, and %s", r.source.Database(), r.source.Name(), why)
 	f.g.cfg.Logger.Info("full refresh", "table", f.ref.String(), "reason", why)
-	return f.restart(ctx, t, why)
+	return f.own().restart(ctx, t, why)
 }
 
 // takeBack runs the SELECT over the rows that are gone and takes its result out of the table, in one commit with the
@@ -119,6 +119,9 @@ func (f *flow) unprovable(ctx context.Context, t *tables.Table, pinned map[strin
 		}
 		if began = c.Time; c.Operation == "ALTER TABLE" {
 			return "the rules of the table have changed since it was filled", nil
+		}
+		if f.name != "" && (c.Operation == changeFlowOperation || c.Operation == dropFlowOperation) && c.Parameters[parameterFlow] == f.name {
+			return "the flow was another one before", nil
 		}
 	}
 	if n := len(history); n == 0 || history[n-1].Version > born {

@@ -2,9 +2,12 @@ package queries
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -15,8 +18,27 @@ import (
 // generation returns the UUID under which the table's present content keeps its progress.
 func generation(s *tables.Snapshot) string { return s.Definition().Properties[propertyFlow] }
 
-// progressOf is the application id under which a table keeps how far it has read a source.
+// progressOf is the application id under which a table's own flow keeps how far it has read a source.
 func progressOf(sink *tables.Snapshot, source string) string { return generation(sink) + ":" + source }
+
+// progressOf is the application id under which the flow keeps how far it has read a source: a table, by its id, or
+// files, by their placeholder. A flow that is dropped and made again under its name goes on where it was.
+func (f *flow) progressOf(sink *tables.Snapshot, source string) string {
+	if f.name == "" {
+		return progressOf(sink, source)
+	}
+	return generation(sink) + ":" + strings.ToLower(f.name) + ":" + source
+}
+
+// feedName names files in progress and ledgers: by their placeholder, and those of a flow that was added by their
+// directory, too, because the flow may be changed to read another.
+func (f *flow) feedName(s ddl.Source) string {
+	if f.name == "" {
+		return s.Placeholder
+	}
+	sum := sha256.Sum256([]byte(filepath.Join(f.base, s.Files.Path)))
+	return s.Placeholder + "@" + hex.EncodeToString(sum[:6])
+}
 
 // sourceIDs returns the ids of the source tables that the present content began with.
 func sourceIDs(s *tables.Snapshot) (map[string]string, error) {
@@ -49,7 +71,7 @@ func (f *flow) currentIDs() (map[string]string, error) {
 
 // outdated says which source was rebuilt from the start since this table began to read it, "" if none was.
 func (f *flow) outdated(now *tables.Snapshot) (why string, err error) {
-	began, err := sourceIDs(now)
+	began, err := f.began(now)
 	if err != nil {
 		return "", err
 	}
@@ -80,7 +102,7 @@ type input struct {
 
 // read gathers the new rows of every stream of the SELECT.
 func (f *flow) read(ctx context.Context, t *tables.Table, now *tables.Snapshot) (*input, error) {
-	began, err := sourceIDs(now)
+	began, err := f.began(now)
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +149,7 @@ func (f *flow) readTable(ctx context.Context, in *input, s ddl.Source, now *tabl
 		in.waiting = unknownColumns(source.Database() + "." + source.Name())
 		return nil
 	}
-	app := progressOf(now, snapshot.ID())
+	app := f.progressOf(now, snapshot.ID())
 	if rows, ok := in.shared[app]; ok {
 		in.tables[strings.ToLower(s.Placeholder)] = rows
 		return nil
@@ -195,7 +217,7 @@ func (f *flow) readFeed(ctx context.Context, in *input, s ddl.Source, t *tables.
 	}
 	in.tables[strings.ToLower(s.Placeholder)] = batch
 	in.feeds = append(in.feeds, batch)
-	in.txns[progressOf(now, s.Placeholder)] = batch.Number()
+	in.txns[f.progressOf(now, f.feedName(s))] = batch.Number()
 	if c, ok := batch.(tables.Counter); ok {
 		in.rows += c.Rows()
 	}
@@ -207,7 +229,7 @@ func (f *flow) feed(ctx context.Context, s ddl.Source, t *tables.Table, now *tab
 	if feed, ok := f.feeds[s.Placeholder]; ok {
 		return feed, nil
 	}
-	committed, _ := now.Txn(progressOf(now, s.Placeholder))
+	committed, _ := now.Txn(f.progressOf(now, f.feedName(s)))
 	feed, err := f.g.cfg.Feed(ctx, *s.Files, f.base, f.stateDir(t, now, s), committed)
 	if err != nil {
 		return nil, err
@@ -218,11 +240,16 @@ func (f *flow) feed(ctx context.Context, s ddl.Source, t *tables.Table, now *tab
 
 // stateDir is where the feed of a source keeps its ledger.
 func (f *flow) stateDir(t *tables.Table, now *tables.Snapshot, s ddl.Source) string {
-	return stateDirOf(t, generation(now), s)
+	return f.stateDirOf(t, generation(now), s)
 }
 
-func stateDirOf(t *tables.Table, generation string, s ddl.Source) string {
-	return t.StateDir(generation + "-" + strings.ReplaceAll(s.Placeholder, ":", "-"))
+func (f *flow) stateDirOf(t *tables.Table, generation string, s ddl.Source) string {
+	dir := generation + "-" + strings.ReplaceAll(f.feedName(s), ":", "-")
+	if f.name != "" { // which may have characters that a directory cannot
+		sum := sha256.Sum256([]byte(strings.ToLower(f.name)))
+		dir += "-" + hex.EncodeToString(sum[:6])
+	}
+	return t.StateDir(dir)
 }
 
 // carry has the feeds of a generation that is to begin leave out the files that were unloaded.
@@ -235,8 +262,8 @@ func (f *flow) carry(ctx context.Context, t *tables.Table, to string) error {
 		if s.Files == nil {
 			continue
 		}
-		committed, _ := now.Txn(progressOf(now, s.Placeholder))
-		if err := f.g.cfg.Carry(ctx, f.stateDir(t, now, s), stateDirOf(t, to, s), committed); err != nil {
+		committed, _ := now.Txn(f.progressOf(now, f.feedName(s)))
+		if err := f.g.cfg.Carry(ctx, f.stateDir(t, now, s), f.stateDirOf(t, to, s), committed); err != nil {
 			return err
 		}
 	}

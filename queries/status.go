@@ -13,6 +13,7 @@ import (
 // Status is what smelt.streams shows of a flow.
 type Status struct {
 	Database, Table string
+	Flow            string // name of a flow that was added to the table; "" for the table's own
 	Kind            string // streaming_table or materialized_view
 	State           string // idle, running, waiting, retrying or failed
 	Strategy        string // append or recompute
@@ -33,7 +34,7 @@ func (g *Graph) Flows() []Status {
 		flows = append(flows, f)
 	}
 	g.mu.Unlock()
-	slices.SortFunc(flows, func(a, b *flow) int { return strings.Compare(a.ref.String(), b.ref.String()) })
+	slices.SortFunc(flows, func(a, b *flow) int { return strings.Compare(a.key(), b.key()) })
 	list := make([]Status, len(flows))
 	for i, f := range flows {
 		list[i] = f.status()
@@ -43,8 +44,8 @@ func (g *Graph) Flows() []Status {
 
 func (f *flow) status() Status {
 	f.mu.Lock()
-	s := Status{Database: f.ref.database, Table: f.ref.table, Kind: kindName(f.create.Kind), State: string(f.state), Reason: f.reason,
-		Statement: f.create.Text, LastError: f.lastError, Actions: map[string]string{}}
+	s := Status{Database: f.ref.database, Table: f.ref.table, Flow: f.name, Kind: kindName(f.create.Kind), State: string(f.state), Reason: f.reason,
+		Statement: f.text, LastError: f.lastError, Actions: map[string]string{}}
 	f.mu.Unlock()
 	s.Strategy = strategyAppend
 	reason := appendReason
@@ -84,7 +85,7 @@ func (f *flow) lag() time.Duration {
 			continue
 		}
 		snapshot := source.Snapshot()
-		shown, ok := now.Txn(progressOf(now, snapshot.ID()))
+		shown, ok := now.Txn(f.progressOf(now, snapshot.ID()))
 		static := f.create.Kind == ddl.StreamingTable && slices.Contains(f.shape.reads, r)
 		if static || ok && shown >= snapshot.Version() || !ok && snapshot.Rows() == 0 {
 			continue

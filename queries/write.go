@@ -23,7 +23,7 @@ func (f *flow) write(ctx context.Context, t *tables.Table, overlay map[string]ta
 		return err
 	}
 	c.Rows = rows
-	c.Parameters = map[string]string{"kind": kindName(f.create.Kind)}
+	c.Parameters = f.parameters()
 	c.Metrics = map[string]string{}
 	c.Prepare = func(ctx context.Context) error {
 		for _, b := range feeds {
@@ -45,9 +45,10 @@ func (f *flow) write(ctx context.Context, t *tables.Table, overlay map[string]ta
 // pass commits that the files of the feeds were seen while the columns are not known: there was no row in any of them.
 func (f *flow) pass(ctx context.Context, t *tables.Table, in *input) error {
 	now := t.Snapshot()
-	c := tables.Commit{Operation: "STREAMING UPDATE", Txns: map[string]int64{}, Parameters: map[string]string{"kind": kindName(f.create.Kind)}}
+	c := tables.Commit{Operation: "STREAMING UPDATE", Txns: map[string]int64{}, Parameters: f.parameters()}
 	for _, s := range f.create.Sources {
-		if app := progressOf(now, s.Placeholder); s.Files != nil {
+		if s.Files != nil {
+			app := f.progressOf(now, f.feedName(s))
 			if number, ok := in.txns[app]; ok {
 				c.Txns[app] = number
 			}

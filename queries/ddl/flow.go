@@ -47,6 +47,11 @@ func insertsStream(sql string) bool {
 		return false
 	}
 	p.accept("BY", "NAME")
+	if p.symbolAhead(0, "(") && !p.atQuery() {
+		if _, err := p.columnNames(); err != nil { // which insertFlow refuses
+			return false
+		}
+	}
 	if !p.atQuery() {
 		return false
 	}
