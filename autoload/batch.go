@@ -3,13 +3,15 @@ package autoload
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"time"
 
 	"smelt/tables"
 )
 
-// Batch is the rows of some files. It implements tables.Relation and tables.Counter and never changes.
+// Batch is the rows of some files. It implements tables.Relation and tables.Counter. The rows of a large file are counted
+// when they are scanned, or by Record; before that they are those of its beginning.
 type Batch struct {
 	tables.Relation
 	loader  *Loader
@@ -76,7 +78,11 @@ func (l *Loader) assemble(results []decoded, now time.Time) tables.Relation {
 			continue
 		}
 		if r.streamed {
-			files = append(files, &stream{decoded: r, dir: l.cfg.Dir, options: l.cfg.Options, columns: c, now: now})
+			s := &stream{decoded: r, dir: l.cfg.Dir, options: l.cfg.Options, columns: c, now: now}
+			if s.counted.Store(r.rows); r.begun {
+				s.counted.Store(-1)
+			}
+			files = append(files, s)
 		}
 		first := int64(0)
 		for _, rows := range r.batches {
@@ -125,6 +131,44 @@ func (b *Batch) Number() int64 { return b.number }
 // Rows implements tables.Counter.
 func (b *Batch) Rows() int64 { return b.rows }
 
+// streams returns the files that are read by each scan.
+func (b *Batch) streams() []*stream {
+	if r, ok := b.Relation.(*relation); ok {
+		return r.files
+	}
+	return nil
+}
+
+// Again reports whether a file of which only the beginning had been read turned out to be damaged, changed or wider when
+// its rows were scanned. The error of the scan says which; the next batch reads that file whole before it promises rows.
+func (b *Batch) Again() bool {
+	again := false
+	for _, s := range b.streams() {
+		if s.refused.Load() {
+			b.loader.distrust(s.path)
+			again = true
+		}
+	}
+	return again
+}
+
+// count counts the rows of files of which only the beginning had been read.
+func (b *Batch) count(ctx context.Context) error {
+	for _, s := range b.streams() {
+		if !s.begun {
+			continue
+		}
+		rows, err := s.total(ctx)
+		if err != nil {
+			return err
+		}
+		at := slices.IndexFunc(b.files, func(f File) bool { return f.Path == s.path })
+		b.rows += rows - b.files[at].Rows
+		b.files[at].Rows = rows
+	}
+	return nil
+}
+
 // Metrics returns the counts of the batch for a commit.
 func (b *Batch) Metrics() map[string]string {
 	failed := 0
@@ -134,10 +178,8 @@ func (b *Batch) Metrics() map[string]string {
 		}
 	}
 	rescued := b.rescued
-	if r, ok := b.Relation.(*relation); ok {
-		for _, s := range r.files {
-			rescued += s.spoiled.Load()
-		}
+	for _, s := range b.streams() {
+		rescued += s.spoiled.Load()
 	}
 	return map[string]string{
 		"files": strconv.Itoa(len(b.files)), "filesFailed": strconv.Itoa(failed),
@@ -146,7 +188,10 @@ func (b *Batch) Metrics() map[string]string {
 }
 
 // Record makes the outcome of the batch durable. It is called when the rows are durable and before they are committed.
-func (b *Batch) Record(context.Context) error {
+func (b *Batch) Record(ctx context.Context) error {
+	if err := b.count(ctx); err != nil {
+		return err
+	}
 	if err := b.loader.writeSchema(); err != nil {
 		return err
 	}
@@ -162,6 +207,7 @@ func (b *Batch) Committed() {
 	for _, f := range b.files {
 		l.files[f.Path] = f
 		delete(l.retryAt, f.Path)
+		delete(l.distrusted, f.Path)
 		if f.State == Failed && !f.Content {
 			l.retryAt[f.Path] = now.Add(retryAfter(f.Tries))
 		}

@@ -176,6 +176,7 @@ type fileRows struct {
 
 	shape    *shape // of the file
 	streamed bool   // the rows are not in batches: the file is read again
+	begun    bool   // likewise, and only its beginning was read: the next reading checks it
 }
 
 func newDecoder(c columns) *decoder {

@@ -68,6 +68,7 @@ type Loader struct {
 	trickles   bool         // the last batch was of files that notifications told of
 	cleanAfter time.Time    // of the last error of cleanSource
 	keep       int64        // bytes of memory that the rows of a batch may take
+	begin      int64        // bytes of a file beyond it that are read before its rows are promised
 	sampled    bool         // columns were inferred from a sample
 
 	mu        sync.Mutex // guards what follows; nothing slow happens under it
@@ -77,6 +78,8 @@ type Loader struct {
 	retryAt   map[string]time.Time // of files that failed by an I/O error
 	committed int64
 	pending   int64
+
+	distrusted map[string]bool // large files whose beginning promised what the rest did not keep
 }
 
 // storedSchema is the form of schema.json: the columns survive restarts in their order.
@@ -102,7 +105,7 @@ func Open(ctx context.Context, c Config) (*Loader, error) {
 		c.PollInterval = defaultPoll
 	}
 	l := &Loader{cfg: c, ledger: ledger{fs: c.FS, dir: filepath.Join(c.StateDir, ledgerDir)}, lister: lister{dir: c.Dir, options: c.Options},
-		retryAt: map[string]time.Time{}, keep: keepBytes, committed: c.Committed, files: map[string]File{}}
+		retryAt: map[string]time.Time{}, distrusted: map[string]bool{}, keep: keepBytes, begin: beginBytes, committed: c.Committed, files: map[string]File{}}
 	if err := l.readSchema(); err != nil {
 		return nil, err
 	}
@@ -323,6 +326,19 @@ func (l *Loader) loaded(path string) bool {
 	defer l.mu.Unlock()
 	f, ok := l.files[path]
 	return ok && (f.State == Loaded || f.State == Unloaded)
+}
+
+// trusts reports whether the beginning of a large file is enough to promise its rows.
+func (l *Loader) trusts(path string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.distrusted[path]
+}
+
+func (l *Loader) distrust(path string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.distrusted[path] = true
 }
 
 // wanted returns the listed files that are to be read.

@@ -22,6 +22,8 @@ const (
 	// sampleFiles and sampleBytes bound what is read to find the columns before the first batch.
 	sampleFiles = 10
 	sampleBytes = 1 << 20 // of each file
+	// beginBytes is how much is read of a file too large to be kept, to find its columns, before it is read whole.
+	beginBytes = 8 << 20
 	// maxCores bounds the cores that decode one large file, and so the memory of the pieces on their way.
 	maxCores = 8
 )
@@ -62,7 +64,7 @@ func (l *Loader) decode(ctx context.Context, files []candidate, sample bool) ([]
 	}
 	defer root.Close()
 	l.partition(files)
-	r := reader{root: root, options: l.cfg.Options, sample: sample, keep: l.keep}
+	r := reader{root: root, options: l.cfg.Options, sample: sample, keep: l.keep, begin: l.begin, trusts: l.trusts}
 	for {
 		l.mu.Lock()
 		r.columns = l.columns
@@ -118,10 +120,12 @@ type reader struct {
 	root    *os.Root // symlinks that lead out of it are not followed, whenever they are made
 	options Options
 	columns columns
-	sample  bool         // only the beginning of each file
-	step    int          // bytes of a piece, 0 for the usual size
-	keep    int64        // bytes of memory that rows may take
-	kept    atomic.Int64 // and are
+	sample  bool                   // only the beginning of each file
+	begin   int64                  // bytes of a large file that are read for its columns
+	trusts  func(path string) bool // whether they are enough; nil means of no file
+	step    int                    // bytes of a piece, 0 for the usual size
+	keep    int64                  // bytes of memory that rows may take
+	kept    atomic.Int64           // and are
 	large   sync.Mutex
 }
 
@@ -150,7 +154,11 @@ func (r *reader) all(ctx context.Context, results []decoded) error {
 	return group.Wait()
 }
 
-// file reads and decodes one file.
+// errBegun ends the reading of a file of which the beginning is enough.
+var errBegun = errors.New("only the beginning was asked for")
+
+// file reads and decodes one file. Of one that is too large to be kept it reads the beginning, if the rest may be trusted to
+// be like it: whoever scans its rows finds out.
 func (r *reader) file(ctx context.Context, d *decoder, c candidate) (fileRows, error) {
 	if c.failed != nil {
 		return fileRows{}, c.failed
@@ -160,17 +168,24 @@ func (r *reader) file(ctx context.Context, d *decoder, c candidate) (fileRows, e
 		rows := fileRows{shape: s, streamed: s.codec == "" && c.size > r.keep}
 		s.check = new(atomic.Bool)
 		s.check.Store(rows.streamed)
+		trusted := r.trusts != nil && r.trusts(c.path)
+		begun := int64(0) // bytes
 		err := r.scan(ctx, d, c, s, func(part fileRows) error {
+			begun += part.bytes
 			rows.add(part)
 			if r.kept.Add(part.bytes); r.kept.Load() > r.keep || len(rows.unknown) > 0 || rows.streamed {
 				r.kept.Add(-rows.bytes)
 				rows.bytes, rows.batches, rows.streamed = 0, nil, true
 				s.check.Store(true)
 			}
+			if trusted && rows.streamed && rows.rows > 0 && begun >= r.begin {
+				rows.begun = true
+				return errBegun
+			}
 			return nil
 		})
 		switch {
-		case err == nil:
+		case err == nil, errors.Is(err, errBegun):
 			return rows, nil
 		case s.byLines && errors.Is(err, errContent):
 			s.byLines = false // perhaps the values stand otherwise

@@ -26,15 +26,36 @@ func (f *fileRows) weigh(content int64, columns int) {
 	f.bytes = content + f.rows*int64(columns*cellBytes+hiddenBytes)
 }
 
-// stream is a file that is too large to be kept. It was read once, whole, without an error, and is read again by each
-// scan; it must be the same file each time.
+// stream is a file that is too large to be kept. Its beginning was read, or all of it without an error, and it is read
+// again by each scan; it must be the same file each time.
 type stream struct {
 	decoded
 	dir     string
 	options Options
 	columns columns
 	now     time.Time    // of the batch
+	counted atomic.Int64 // rows, as the first whole reading has found; -1 before it
 	spoiled atomic.Int64 // rows with something rescued, as the last whole scan has found
+	refused atomic.Bool  // of one that was only begun: the rest is not what was promised
+}
+
+// errUnlike is what is behind the beginning of a file when it does not go on like it.
+var errUnlike = errors.New("it has fields that its beginning has not")
+
+// total returns the rows of the file; it reads the file where no scan has come to its end.
+func (s *stream) total(ctx context.Context) (int64, error) {
+	if n := s.counted.Load(); n >= 0 {
+		return n, nil
+	}
+	rows := s.open(ctx, nil)
+	defer rows.Close()
+	for {
+		if _, err := rows.Next(ctx); errors.Is(err, io.EOF) {
+			return s.counted.Load(), nil
+		} else if err != nil {
+			return 0, err
+		}
+	}
 }
 
 // relation is the rows of a batch: those in memory, and those of streams. Its schema is that of the directory.
@@ -92,6 +113,7 @@ func (s *stream) open(ctx context.Context, schema tables.Schema) tables.Reader {
 		defer close(r.done)
 		defer close(r.batches)
 		if err := s.read(ctx, r.batches); err != nil {
+			s.refused.Store(s.begun && ctx.Err() == nil)
 			r.err = fmt.Errorf("read %s again: %w", s.path, err)
 		}
 	}()
@@ -111,6 +133,9 @@ func (s *stream) read(ctx context.Context, out chan<- *tables.Batch) error {
 	shape.check = nil
 	err = r.scan(ctx, newDecoder(s.columns), s.candidate, &shape, func(part fileRows) error {
 		rescued += part.rescued
+		if len(part.unknown) > 0 {
+			return errUnlike
+		}
 		for _, b := range part.batches {
 			if b.Len == 0 {
 				continue
@@ -125,11 +150,14 @@ func (s *stream) read(ctx context.Context, out chan<- *tables.Batch) error {
 		}
 		return nil
 	})
-	s.spoiled.Store(rescued)
-	if err == nil && rows != s.rows {
-		err = fmt.Errorf("%d rows now, %d before", rows, s.rows)
+	if err != nil {
+		return err
 	}
-	return err
+	s.spoiled.Store(rescued)
+	if !s.counted.CompareAndSwap(-1, rows) && rows != s.counted.Load() {
+		return fmt.Errorf("%d rows now, %d before", rows, s.counted.Load())
+	}
+	return nil
 }
 
 // fileReader reads a stream.

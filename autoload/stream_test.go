@@ -95,7 +95,9 @@ func TestAStreamedFileIsAllOrNothing(t *testing.T) {
 	put(t, filepath.Join(dir, "good.json"), `{"n": 1}`)
 	l := open(t, dir, filepath.Join(t.TempDir(), "state"), 0, nil)
 	l.keep = 10
-	require.Equal(t, []string{"n=1"}, next(t, l, "n"))
+	b, _ := planned(t, l)
+	require.Equal(t, []string{"n=1"}, lines(t, b, []string{"n"}))
+	b.Committed()
 	require.Equal(t, Failed, l.Files()[0].State)
 	require.Contains(t, l.Files()[0].Error, "line 50002: not JSON")
 }
@@ -233,4 +235,76 @@ func TestNamesOfEveryKind(t *testing.T) {
 	for _, want := range []string{`"":4`, `"source_file":8`, `"_rescued_data":9`, `nn":10`, `"select":6`, `"c1199":1199`} {
 		require.Contains(t, rescued, want)
 	}
+}
+
+// planned returns the next batch whose rows are what was promised, and how many before it were not.
+func planned(t *testing.T, l *Loader) (b *Batch, refused int) {
+	t.Helper()
+	for ; refused < 3; refused++ {
+		b, err := l.Next(context.Background())
+		require.NoError(t, err)
+		_, err = tables.ReadAll(context.Background(), b, nil)
+		require.Equal(t, err != nil, b.Again())
+		if err == nil {
+			require.NoError(t, b.Record(context.Background()))
+			return b, refused
+		}
+	}
+	require.Fail(t, "no batch keeps its promise")
+	return nil, refused
+}
+
+// TestOfALargeFileTheBeginningIsEnough unless the rest is not like it: then the file is read whole before it is promised.
+func TestOfALargeFileTheBeginningIsEnough(t *testing.T) {
+	const rows = 50_000 // 6 MB, three pieces
+	for name, c := range map[string]struct {
+		last    string
+		refused int
+		rows    int64
+		failed  string
+	}{
+		"like its beginning": {`{"n": 7}`, 0, rows + 2, ""},
+		"a field more":       {`{"late": true}`, 1, rows + 2, ""},
+		"another type":       {`{"n": "no number"}`, 0, rows + 2, ""},
+		"damaged":            {`{"n": `, 1, 1, "line 50002: not JSON"},
+		"over two lines":     {"{\"n\":\n 7}", 1, rows + 2, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			put(t, filepath.Join(dir, "f.json"), manyRows(rows)+c.last+"\n")
+			put(t, filepath.Join(dir, "small.json"), `{"n": 1}`)
+			l := open(t, dir, filepath.Join(t.TempDir(), "state"), 0, nil)
+			l.keep, l.begin = 10, 10
+			b, refused := planned(t, l)
+			require.Equal(t, c.refused, refused)
+			require.EqualValues(t, c.rows, b.Rows())
+			all, err := tables.ReadAll(context.Background(), b, []string{"n"})
+			require.NoError(t, err)
+			require.EqualValues(t, c.rows, all.Len)
+			b.Committed()
+			f := l.Files()[0]
+			if c.failed != "" {
+				require.Equal(t, Failed, f.State)
+				require.Contains(t, f.Error, c.failed)
+				return
+			}
+			require.Equal(t, Loaded, f.State)
+			require.EqualValues(t, c.rows-1, f.Rows, "the ledger has the rows of the whole file")
+		})
+	}
+}
+
+// TestALargeFileThatNobodyReadsIsCounted has the ledger right although the SELECT never came to the rows.
+func TestALargeFileThatNobodyReadsIsCounted(t *testing.T) {
+	dir := t.TempDir()
+	put(t, filepath.Join(dir, "f.json"), manyRows(50_000))
+	l := open(t, dir, filepath.Join(t.TempDir(), "state"), 0, nil)
+	l.keep, l.begin = 10, 10
+	b, err := l.Next(context.Background())
+	require.NoError(t, err)
+	require.Less(t, b.Rows(), int64(50_000))
+	require.NoError(t, b.Record(context.Background()))
+	require.EqualValues(t, 50_000, b.Rows())
+	b.Committed()
+	require.EqualValues(t, 50_000, l.Files()[0].Rows)
 }

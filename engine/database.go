@@ -41,7 +41,7 @@ func (d *storeDatabase) Name() string { return d.name }
 func (d *storeDatabase) GetTableInsensitive(ctx *sql.Context, name string) (sql.Table, bool, error) {
 	current := statementOf(ctx)
 	if r, ok := current.relation(d.name, name); ok {
-		return found(newRelationTable(d.name, name, "", r))
+		return found(newRelationTable(d.name, name, "", withoutOwn(r, current.namesOwn())))
 	}
 	database, table := d.name, name
 	if streamed, ok := strings.CutPrefix(name, streamPrefix); ok {
@@ -61,7 +61,7 @@ func (d *storeDatabase) GetTableInsensitive(ctx *sql.Context, name string) (sql.
 	if err := t.Refresh(); err != nil {
 		return nil, false, edge(err)
 	}
-	return found(newStoreTable(d.provider, t, current.pin(t)))
+	return found(newStoreTable(d.provider, t, current.pin(t), current.namesOwn()))
 }
 
 func found[T sql.Table](t T, err error) (sql.Table, bool, error) {

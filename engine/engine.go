@@ -23,15 +23,16 @@ const maxBatchRows = 100_000
 
 // Engine is one running smelt: a store of tables, the flows that keep them up to date, the models, and the listeners.
 type Engine struct {
-	cfg    Config
-	log    *slog.Logger
-	store  *tables.Store
-	models *models.Registry
-	graph  *queries.Graph
-	sql    *sqlEngine
-	feeds  *feeds
-	server *Server        // nil in batch mode
-	page   *status.Server // nil without a status page
+	cfg       Config
+	log       *slog.Logger
+	store     *tables.Store
+	models    *models.Registry
+	functions *functions.Set
+	graph     *queries.Graph
+	sql       *sqlEngine
+	feeds     *feeds
+	server    *Server        // nil in batch mode
+	page      *status.Server // nil without a status page
 
 	closeOnce sync.Once
 	closeErr  error
@@ -101,7 +102,7 @@ func (e *Engine) open(ctx context.Context) error {
 
 // compose wires SQL and flows to one another: the flows run their SELECTs through SQL, and SQL statements define flows.
 func (e *Engine) compose() error {
-	set := functions.New(e.models)
+	e.functions = functions.New(e.models)
 	e.graph = queries.New(queries.Config{
 		Store: e.store,
 		Query: func(ctx context.Context, q queries.Query) (queries.Result, error) { return e.sql.query(ctx, q) },
@@ -116,14 +117,15 @@ func (e *Engine) compose() error {
 		Carry: func(_ context.Context, from, to string, committed int64) error {
 			return autoload.Carry(e.feeds.files, from, to, committed)
 		},
-		Refers: set.Refers,
+		Model:  e.modelOf,
+		Refers: e.functions.Refers,
 		Logger: e.log,
 	})
 	e.feeds.watched = e.graph.Watched
 	var err error
 	e.sql, err = newSQL(sqlConfig{
 		Store:     e.store,
-		Functions: set,
+		Functions: e.functions,
 		Models:    e.models,
 		System:    e.systemTables(),
 		Flows:     e.graph,

@@ -16,7 +16,7 @@ import (
 
 	"smelt/models"
 	"smelt/queries"
-	"smelt/queries/ddl"
+	"smelt/queries/lexer"
 	"smelt/tables"
 )
 
@@ -191,6 +191,7 @@ func restate(ctx context.Context, log *slog.Logger, err error) *mysql.SQLError {
 	if known != nil {
 		text = known.Message
 	}
+	text = strings.ReplaceAll(text, hiddenMark, "")
 	if cause := interruption(ctx, err, text); cause != nil {
 		return cause
 	}
@@ -275,7 +276,7 @@ func interruption(ctx context.Context, err error, text string) *mysql.SQLError {
 
 // restateOurs maps the sentinels of the packages below; nil means that err is none of them.
 func restateOurs(err error) *mysql.SQLError {
-	var syntax *ddl.SyntaxError
+	var syntax *lexer.SyntaxError
 	switch {
 	case errors.As(err, &syntax):
 		near := strings.Trim(syntax.Got, `"`)

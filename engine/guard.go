@@ -171,7 +171,7 @@ func guardTableSpec(spec *sqlparser.TableSpec) error {
 			return notYet("ON UPDATE")
 		case t.Constraint != nil:
 			return notYet("CHECK (a STREAMING TABLE has CONSTRAINT ... EXPECT)")
-		case strings.HasPrefix(c.Name.Lowered(), "!"), strings.ContainsAny(c.Name.String(), " ,;{}()\n\t="): // Delta refuses the latter
+		case strings.HasPrefix(c.Name.Lowered(), "!"), ownColumn(c.Name.String()), strings.ContainsAny(c.Name.String(), " ,;{}()\n\t="): // Delta refuses the latter
 			return mysqlError(sqlCode{1166, "42000"}, "Incorrect column name '%s'", c.Name.String())
 		}
 	}

@@ -106,6 +106,9 @@ func (s *statement) parameters() map[string]string {
 	return map[string]string{"statement": text}
 }
 
+// namesOwn reports whether the statement may name a column that the system keeps for itself.
+func (s *statement) namesOwn() bool { return s != nil && namesOwn(s.text) }
+
 // writes reports whether the statement is an INSERT or an UPDATE, for whose values MySQL has errors of its own.
 func (s *statement) writes() bool { return s.begins("insert") || s.begins("update") }
 

@@ -88,6 +88,9 @@ func (p *parser) ParseOneWithOptions(ctx context.Context, text string, options s
 		return refused(err), end, nil
 	}
 	renameSums(statement)
+	if namesOwn(first) {
+		revealOwn(statement)
+	}
 	if len(partitions)+len(properties) > 0 {
 		return p.withClauses(statement, partitions, properties), end, nil
 	}

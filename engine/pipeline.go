@@ -14,7 +14,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 
 	"smelt/queries"
-	"smelt/queries/ddl"
+	"smelt/queries/lexer"
 	"smelt/tables"
 )
 
@@ -68,7 +68,7 @@ func (e *Engine) loadPipeline(ctx context.Context, path string) error {
 		base = filepath.Dir(files[0])
 	}
 	err = e.graph.Load(ctx, script.String(), defaultDatabase, base)
-	var syntax *ddl.SyntaxError
+	var syntax *lexer.SyntaxError
 	if errors.As(err, &syntax) {
 		for i := len(starts) - 1; i >= 0; i-- {
 			if syntax.Line >= starts[i] {

@@ -24,12 +24,14 @@ var (
 	_ sql.ProjectedTable    = (*storeTable)(nil)
 )
 
-func newStoreTable(p *provider, t *tables.Table, snapshot *tables.Snapshot) (*storeTable, error) {
+// newStoreTable shows a table; own has the columns be there that the system keeps for itself.
+func newStoreTable(p *provider, t *tables.Table, snapshot *tables.Snapshot, own bool) (*storeTable, error) {
 	def := snapshot.Definition()
-	r, err := newRelationTable(t.Database(), t.Name(), def.Comment, snapshot)
+	r, err := newRelationTable(t.Database(), t.Name(), def.Comment, withoutOwn(snapshot, own))
 	if err != nil {
 		return nil, err
 	}
+	r.bytes = snapshot.Bytes()
 	applyProperties(r.all, def.Properties)
 	return &storeTable{relationTable: r, provider: p, table: t}, nil
 }

@@ -34,6 +34,7 @@ func (e *Engine) systemTables() map[string]func(ctx context.Context) (tables.Rel
 		"model_versions": e.modelVersionsTable,
 		"model_history":  e.modelHistoryTable,
 		"history":        e.history,
+		"lineage":        e.lineage,
 	}
 }
 

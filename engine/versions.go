@@ -32,7 +32,7 @@ func (d *storeDatabase) GetTableInsensitiveAsOf(ctx *sql.Context, name string, r
 	if err != nil {
 		return nil, false, edge(err)
 	}
-	return found(newRelationTable(t.Database(), t.Name(), then.Definition().Comment, then))
+	return found(newRelationTable(t.Database(), t.Name(), then.Definition().Comment, withoutOwn(then, statementOf(ctx).namesOwn())))
 }
 
 // GetTableNamesAsOf implements sql.VersionedDatabase: tables have versions, a database has not.

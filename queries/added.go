@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"smelt/queries/ddl"
+	"smelt/queries/lexer"
 	"smelt/tables"
 )
 
@@ -286,7 +287,7 @@ func (g *Graph) sameFlow(one *flow, s *ddl.Flow) (bool, error) {
 	if old == nil {
 		return false, nil
 	}
-	return s.IfNotExists || old.broken == nil && ddl.Normal(old.text) == ddl.Normal(s.Text) && strings.EqualFold(old.database, one.database) && old.base == one.base, nil
+	return s.IfNotExists || old.broken == nil && lexer.Normal(old.text) == lexer.Normal(s.Text) && strings.EqualFold(old.database, one.database) && old.base == one.base, nil
 }
 
 // readsOf lists what the table of a flow will read with it.

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"smelt/queries/ddl"
+	"smelt/queries/lexer"
 	"smelt/tables"
 )
 
@@ -70,7 +71,7 @@ func (g *Graph) unchanged(f *flow) (bool, error) {
 		return false, fmt.Errorf("table %s: %w: its PARTITIONED BY cannot change; drop the table first", f.ref, ErrUnsupported)
 	}
 	// Another base moves the directory of its relative paths: redefined, its rows kept.
-	return old.broken == nil && ddl.Normal(old.create.Text) == ddl.Normal(f.create.Text) && strings.EqualFold(old.database, f.database) && old.base == f.base, nil
+	return old.broken == nil && lexer.Normal(old.create.Text) == lexer.Normal(f.create.Text) && strings.EqualFold(old.database, f.database) && old.base == f.base, nil
 }
 
 // install makes or changes the table and puts the flow into the graph. The caller holds define.

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"smelt/queries/ddl"
+	"smelt/queries/lexer"
 	"smelt/tables"
 )
 
@@ -126,7 +127,7 @@ func storedCreate(text string) (*ddl.Create, error) {
 
 // sameQuery reports whether two statements keep the same rows: expectations may differ, they apply from now on.
 func sameQuery(a, b *ddl.Create) bool {
-	return a.Kind == b.Kind && ddl.Normal(a.Query) == ddl.Normal(b.Query) && sameSources(a.Sources, b.Sources) && sameChanges(a.Changes, b.Changes)
+	return a.Kind == b.Kind && lexer.Normal(a.Query) == lexer.Normal(b.Query) && sameSources(a.Sources, b.Sources) && sameChanges(a.Changes, b.Changes)
 }
 
 func sameSources(a, b []ddl.Source) bool {

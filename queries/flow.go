@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -242,5 +243,11 @@ func (f *flow) appendBatch(ctx context.Context, o *outcome) error {
 	}
 	p.RowsIn, p.Strategy, p.Reason = in.rows, strategyAppend, appendReason
 	o.did = true
-	return f.write(ctx, t, in.tables, tables.Commit{Operation: "STREAMING UPDATE", Txns: in.txns}, p, in.feeds)
+	err = f.write(ctx, t, in.tables, tables.Commit{Operation: "STREAMING UPDATE", Txns: in.txns}, p, in.feeds)
+	if err == nil || !slices.ContainsFunc(in.feeds, FeedBatch.Again) {
+		return err
+	}
+	f.g.cfg.Logger.Info("batch is planned anew", "table", f.ref.String(), "err", err)
+	o.progress = Progress{Database: p.Database, Table: p.Table, Started: p.Started}
+	return f.appendBatch(ctx, o) // each time there are fewer files that can disappoint
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"smelt/queries/ddl"
+	"smelt/queries/lexer"
 	"smelt/tables"
 	"smelt/tables/vfs"
 )
@@ -158,7 +159,7 @@ func TestAStreamThatChangesATypeSaysHowToGoOn(t *testing.T) {
 	l.must("CREATE STREAMING TABLE a AS SELECT n FROM STREAM(src)")
 	l.insert("src", values("n", 1)...)
 	l.settle()
-	l.selects[ddl.Normal("SELECT n FROM `stream:src` AS `src`")] = selectFunc{
+	l.selects[lexer.Normal("SELECT n FROM `stream:src` AS `src`")] = selectFunc{
 		func(func(string) tables.Schema) tables.Schema { return tables.Schema{{Name: "n", Type: text}} },
 		func(in func(string) []row) []row {
 			var out []row
@@ -350,4 +351,27 @@ func TestCommentsAreNoTextAndANewDatabaseIsOne(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, changed, "src is another table now")
 	require.Equal(t, []string{"other.src"}, l.status("a").Sources)
+}
+
+// TestABatchThatBreaksItsPromiseIsPlannedAnew within the same step, and what it counted before is forgotten.
+func TestABatchThatBreaksItsPromiseIsPlannedAnew(t *testing.T) {
+	l := newLab(t)
+	l.define("SELECT n FROM `files:1` AS `files_1`", columnsOf("n"), func(in func(string) []row) []row { return in("files:1") })
+	l.must("CREATE STREAMING TABLE bronze AS SELECT n FROM STREAM read_files('in')")
+	l.drop("in", file{columns: []string{"n"}, rows: values("n", 1, 2)})
+	broken := 0
+	l.setHook(func(point, _ string) error {
+		if point == "record" && broken < 2 || point == "again" {
+			broken++
+			return errUnlike
+		}
+		return nil
+	})
+	var batches []Progress
+	require.NoError(t, l.graph.RunOnce(t.Context(), func(p Progress) { batches = append(batches, p) }))
+	require.Equal(t, []any{int64(1), int64(2)}, l.column("bronze", "n"))
+	require.Positive(t, broken)
+	require.Len(t, batches, 1)
+	require.EqualValues(t, 2, batches[0].RowsOut)
+	require.EqualValues(t, 2, batches[0].RowsIn)
 }

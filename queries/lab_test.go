@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"smelt/queries/ddl"
+	"smelt/queries/lexer"
 	"smelt/tables"
 	"smelt/tables/vfs"
 )
@@ -101,12 +102,12 @@ func (l *lab) image() string {
 
 // define registers a SELECT with fixed columns.
 func (l *lab) define(sql string, schema tables.Schema, rows func(in func(string) []row) []row) {
-	l.selects[ddl.Normal(sql)] = selectFunc{func(func(string) tables.Schema) tables.Schema { return schema }, rows}
+	l.selects[lexer.Normal(sql)] = selectFunc{func(func(string) tables.Schema) tables.Schema { return schema }, rows}
 }
 
 // star registers SELECT * of one source.
 func (l *lab) star(sql, source string) {
-	l.selects[ddl.Normal(sql)] = selectFunc{
+	l.selects[lexer.Normal(sql)] = selectFunc{
 		func(in func(string) tables.Schema) tables.Schema { return in(source) },
 		func(in func(string) []row) []row { return in(source) },
 	}
@@ -165,7 +166,7 @@ func (l *lab) view(q Query, v tables.View) (tables.Relation, error) {
 func (l *lab) describe(_ context.Context, q Query) (schema tables.Schema, err error) {
 	query, exprs := unwrap(q.SQL)
 	l.mu.Lock()
-	s, ok := l.selects[ddl.Normal(query)]
+	s, ok := l.selects[lexer.Normal(query)]
 	l.mu.Unlock()
 	if !ok {
 		return nil, fmt.Errorf("no such SELECT: %s", query)
@@ -193,7 +194,7 @@ func (l *lab) query(ctx context.Context, q Query) (Result, error) {
 		return nil, err
 	}
 	query, exprs := unwrap(q.SQL)
-	normal := ddl.Normal(query)
+	normal := lexer.Normal(query)
 	l.mu.Lock()
 	l.runs[normal]++
 	l.mu.Unlock()
@@ -257,7 +258,7 @@ func (l *lab) setHook(hook func(point, sql string) error) {
 func (l *lab) runsOf(sql string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.runs[ddl.Normal(sql)]
+	return l.runs[lexer.Normal(sql)]
 }
 
 func (l *lab) exec(ctx context.Context, database, sql string) error {

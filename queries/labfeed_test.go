@@ -246,6 +246,13 @@ func (b *fakeFeedBatch) Record(context.Context) error {
 	return b.feed.lab.at("recorded", b.feed.path)
 }
 
+// errUnlike is what a hook returns where the rows of a batch are not those that were promised.
+var errUnlike = errors.New("unlike")
+
+func (b *fakeFeedBatch) Again() bool {
+	return errors.Is(b.feed.lab.at("again", b.feed.path), errUnlike)
+}
+
 func (b *fakeFeedBatch) Committed() {
 	b.feed.committed = b.number
 	b.entry.apply(b.feed)

@@ -11,6 +11,7 @@ import (
 	"github.com/dolthub/vitess/go/vt/sqlparser"
 
 	"smelt/queries/ddl"
+	"smelt/queries/lexer"
 	"smelt/tables"
 )
 
@@ -89,7 +90,7 @@ func (g *Graph) edges(members []member) (map[string][]reference, error) {
 
 // members parses the statements of a script. plain are those that make neither a flow nor a view.
 func (g *Graph) members(script, database, base string) (members, plain []member, err error) {
-	pieces, err := ddl.Split(script)
+	pieces, err := lexer.Split(script)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -166,9 +167,9 @@ func inBase(m *ddl.OnModel, base string) string {
 }
 
 // parsePiece parses a statement of a script; errors name the place in the script.
-func parsePiece(p ddl.Piece) (ddl.Statement, error) {
+func parsePiece(p lexer.Piece) (ddl.Statement, error) {
 	statement, err := ddl.Parse(p.Text)
-	var syntax *ddl.SyntaxError
+	var syntax *lexer.SyntaxError
 	if errors.As(err, &syntax) {
 		if syntax.Line == 1 {
 			syntax.Column += p.Column - 1
@@ -180,7 +181,7 @@ func parsePiece(p ddl.Piece) (ddl.Statement, error) {
 
 // plainStatement lets USE, CREATE DATABASE and CREATE TABLE pass; it returns the database of a USE. Everything else is
 // refused: a pipeline is loaded at each start, and an INSERT would run each time.
-func plainStatement(p ddl.Piece) (use string, err error) {
+func plainStatement(p lexer.Piece) (use string, err error) {
 	parsed, err := parseSQL(p.Text)
 	if err != nil {
 		return "", fmt.Errorf("line %d: %w", p.Line, err)

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"smelt/queries/ddl"
+	"smelt/queries/lexer"
 	"smelt/tables"
 )
 
@@ -154,7 +155,7 @@ CREATE STREAMING TABLE f AS SELECT * FROM STREAM read_files('in')`))
 		l.drop("in", file{columns: []string{"n"}, rows: values("n", i)})
 	}
 	l.setHook(func(point, sql string) error {
-		if point == "next" && sql == ddl.Normal("SELECT n, 1 FROM `stream:src` AS `src`") {
+		if point == "next" && sql == lexer.Normal("SELECT n, 1 FROM `stream:src` AS `src`") {
 			return errors.New("broken")
 		}
 		return nil

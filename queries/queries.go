@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"smelt/queries/ddl"
+	"smelt/queries/lineage"
 	"smelt/tables"
 )
 
@@ -67,6 +68,9 @@ type FeedBatch interface {
 	Metrics() map[string]string
 	// Record makes the ledger entry of the batch durable; it is called before the rows are committed.
 	Record(ctx context.Context) error
+	// Again reports, behind an error, whether its rows turned out not to be those that were promised: the next batch, planned
+	// anew, leaves out or declares what was wrong.
+	Again() bool
 	// Committed tells the feed that the rows are committed.
 	Committed()
 }
@@ -88,6 +92,8 @@ type Config struct {
 	// Carry notes for a feed that is to begin in the state directory to which files that of from has as unloaded, down to a
 	// committed batch; nil carries nothing.
 	Carry func(ctx context.Context, from, to string, committed int64) error
+	// Model tells whether a function calls a model, and which version of it answers now; see lineage.Catalog. nil knows none.
+	Model func(function string, literals []string) (lineage.Model, bool)
 	// Refers returns the name of the model that a function asks, ok false for one that asks none; first is the first
 	// argument if it is a constant. nil knows no models.
 	Refers func(function, first string) (name string, ok bool)

@@ -27,9 +27,11 @@ func (f *flow) write(ctx context.Context, t *tables.Table, overlay map[string]ta
 	c.Metrics = map[string]string{}
 	c.Prepare = func(ctx context.Context) error {
 		for _, b := range feeds {
+			promised := promisedRows(b)
 			if err := b.Record(ctx); err != nil {
 				return err
 			}
+			p.RowsIn += promisedRows(b) - promised
 			maps.Copy(c.Metrics, b.Metrics())
 			p.addFeed(b.Metrics())
 		}
@@ -40,6 +42,14 @@ func (f *flow) write(ctx context.Context, t *tables.Table, overlay map[string]ta
 	}
 	p.Version, err = commit(ctx, t, c, feeds)
 	return err
+}
+
+// promisedRows returns the rows of a batch, as far as it knows: those of a large file are counted by Record at the latest.
+func promisedRows(b FeedBatch) int64 {
+	if c, ok := b.(tables.Counter); ok {
+		return c.Rows()
+	}
+	return 0
 }
 
 // pass commits that the files of the feeds were seen while the columns are not known: there was no row in any of them.

@@ -16,7 +16,7 @@ import (
 	"github.com/olekukonko/tablewriter/renderer"
 	"github.com/olekukonko/tablewriter/tw"
 
-	"smelt/queries/ddl"
+	"smelt/queries/lexer"
 )
 
 // maxScriptBytes bounds what is read from standard input: a script is held in memory to be split.
@@ -49,7 +49,7 @@ func Run(ctx context.Context, c Config) error {
 		}
 		script = string(text)
 	}
-	pieces, err := ddl.Split(script)
+	pieces, err := lexer.Split(script)
 	if err != nil {
 		return fmt.Errorf("split statements: %w", err)
 	}

@@ -5,8 +5,10 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime/metrics"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -93,4 +95,54 @@ func bigOnce(b *testing.B, landing string, rows int64, most *uint64) time.Durati
 	require.NoError(b, e.Close(ctx))
 	require.Equal(b, rows, loaded)
 	return took
+}
+
+// coldRounds is how often each side loads 100,000 files: in turn, because the disk is shared.
+const coldRounds = 3
+
+// BenchmarkColdFiles loads 100,000 files of one tweet each into bronze, the page cache emptied before where this process
+// may do that, beside cat of the same files and DuckDB's read_json into a table of a file on disk, in turn.
+func BenchmarkColdFiles(b *testing.B) {
+	landing := b.TempDir()
+	old := time.Now().Add(-time.Hour)
+	for i := range watchedFiles {
+		name := filepath.Join(landing, fmt.Sprintf("tweet-%06d.json", i))
+		require.NoError(b, os.WriteFile(name, content(i), 0o644))
+		require.NoError(b, os.Chtimes(name, old, old))
+	}
+	read := "SELECT * FROM read_json('" + landing + "/*.json')"
+	for b.Loop() {
+		var smelts, cats, ducks []time.Duration
+		var most uint64
+		for range coldRounds {
+			cold(b)
+			smelts = append(smelts, bigOnce(b, landing, watchedFiles, &most))
+			cold(b)
+			cats = append(cats, timed(func() {
+				require.NoError(b, exec.Command("sh", "-c", `find "$0" -name '*.json' -print0 | xargs -0 cat | wc -c`, landing).Run())
+			}))
+			cold(b)
+			into := filepath.Join(b.TempDir(), "duck.db")
+			if took, ok := duckTimes(b, "SET enable_progress_bar = false; ATTACH '"+into+"' AS d; CREATE TABLE d.t AS "+read+"; CHECKPOINT d", 1); ok {
+				ducks = append(ducks, took)
+			}
+		}
+		slices.Sort(smelts)
+		slices.Sort(cats)
+		b.ReportMetric(smelts[coldRounds/2].Seconds(), "load-s")
+		b.ReportMetric(cats[coldRounds/2].Seconds()/smelts[coldRounds/2].Seconds(), "x-of-cat")
+		b.ReportMetric(float64(most)/(1<<20), "MiB-peak")
+		if len(ducks) == coldRounds {
+			slices.Sort(ducks)
+			b.ReportMetric(ducks[coldRounds/2].Seconds()/smelts[coldRounds/2].Seconds(), "x-of-duckdb")
+		}
+	}
+}
+
+// cold empties the page cache, so that files are read from the disk; without the right to it, it says so.
+func cold(b *testing.B) {
+	require.NoError(b, exec.Command("sync").Run())
+	if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte("3"), 0); err != nil {
+		b.Logf("the page cache stays warm: %v", err)
+	}
 }

@@ -131,6 +131,11 @@ func syncDir(b *testing.B, path string) {
 
 // duck runs a query in DuckDB some times and returns the median, or ok false without it. The import is not counted.
 func duck(b *testing.B, query string) (took time.Duration, ok bool) {
+	return duckTimes(b, query, rounds)
+}
+
+// duckTimes is duck with another number of rounds than five.
+func duckTimes(b *testing.B, query string, n int) (took time.Duration, ok bool) {
 	b.Helper()
 	python := os.Getenv("SMELT_TEST_PYTHON")
 	if python == "" {
@@ -141,10 +146,10 @@ import sys, time
 try: import duckdb
 except ImportError: sys.exit(9)
 c = duckdb.connect(); times = []
-for _ in range(5):
+for _ in range(int(sys.argv[2])):
     t = time.perf_counter(); c.execute(sys.argv[1]).fetchall(); times.append(time.perf_counter() - t)
-print(sorted(times)[2])`
-	out, err := exec.Command(python, "-c", script, query).Output()
+print(sorted(times)[len(times) // 2])`
+	out, err := exec.Command(python, "-c", script, query, strconv.Itoa(n)).Output()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() == 9 {
 		b.Logf("no comparison with DuckDB: %s cannot import it", python)

@@ -3,6 +3,8 @@ package ddl
 import (
 	"fmt"
 	"strings"
+
+	"smelt/queries/lexer"
 )
 
 // Changes is what APPLY CHANGES and AUTO CDC say behind FROM: how the rows of a stream change those of a table.
@@ -50,7 +52,7 @@ func (p *parser) changes() (*Changes, string, []Source, error) {
 		return nil, "", nil, err
 	}
 	c := &changing{Changes: &Changes{}, seen: map[string]bool{}}
-	for p.peek().kind != end {
+	for p.peek().Kind != lexer.End {
 		if err := p.changesClause(c); err != nil {
 			return nil, "", nil, err
 		}
@@ -66,14 +68,14 @@ func (p *parser) changes() (*Changes, string, []Source, error) {
 		return nil, "", nil, p.unexpected("STORED AS SCD TYPE 2, which TRACK HISTORY belongs to")
 	}
 	last := p.all[len(p.all)-2]
-	c.Text = framed(p.text[first.start:last.stop], first, last)
+	c.Text = lexer.Framed(p.text[first.Start:last.Stop], first, last)
 	c.Sequences = len(c.sequence)
 	return c.Changes, c.query(alias), []Source{source}, nil
 }
 
 // changesSource reads the stream behind FROM and how the query names it.
 func (p *parser) changesSource() (Source, string, error) {
-	if !(p.peek().is("STREAM") && p.streams()) && !(p.peek().is("CLOUD_FILES") && p.symbolAhead(1, "(")) {
+	if !(p.peek().Is("STREAM") && p.streams()) && !(p.peek().Is("CLOUD_FILES") && p.symbolAhead(1, "(")) {
 		return Source{}, "", p.unexpected("STREAM(table) or STREAM read_files(...): changes are read once")
 	}
 	source, err := p.source(1)
@@ -82,24 +84,24 @@ func (p *parser) changesSource() (Source, string, error) {
 	}
 	alias := p.placeholder(source)
 	for _, w := range changesWords {
-		if p.peek().is(w[0]) { // a word that begins a clause is no alias
+		if p.peek().Is(w[0]) { // a word that begins a clause is no alias
 			name := source.Table
 			if source.Files != nil {
 				name = strings.ReplaceAll(source.Placeholder, ":", "_")
 			}
-			return source, quote(source.Placeholder) + " AS " + quote(name), nil
+			return source, lexer.QuoteName(source.Placeholder) + " AS " + lexer.QuoteName(name), nil
 		}
 	}
-	if p.accept("AS") || p.peek().kind == quoted || p.peek().kind == word {
+	if p.accept("AS") || p.peek().Kind == lexer.Quoted || p.peek().Kind == lexer.Word {
 		name, err := p.identifier("another name for the source")
-		return source, quote(source.Placeholder) + " AS " + quote(name), err
+		return source, lexer.QuoteName(source.Placeholder) + " AS " + lexer.QuoteName(name), err
 	}
 	return source, alias, nil
 }
 
 func (p *parser) changesClause(c *changing) (err error) {
 	start := p.peek()
-	word := strings.ToUpper(start.text)
+	word := strings.ToUpper(start.Text)
 	switch {
 	case p.accept("KEYS"):
 		c.Keys, err = p.columnNames()
@@ -134,11 +136,11 @@ func (p *parser) changesClause(c *changing) (err error) {
 // condition reads an expression up to the next clause.
 func (p *parser) condition() (string, error) {
 	first := p.at
-	for depth := 0; p.peek().kind != end; p.advance() {
+	for depth := 0; p.peek().Kind != lexer.End; p.advance() {
 		t := p.peek()
-		if t.kind == symbol && t.text == "(" {
+		if t.Kind == lexer.Symbol && t.Text == "(" {
 			depth++
-		} else if t.kind == symbol && t.text == ")" {
+		} else if t.Kind == lexer.Symbol && t.Text == ")" {
 			depth--
 		}
 		if depth == 0 && p.at > first && p.atChangesClause() {
@@ -148,7 +150,7 @@ func (p *parser) condition() (string, error) {
 	if p.at == first {
 		return "", p.unexpected("an expression")
 	}
-	return cut(p.text, p.all[first:p.at]), nil
+	return lexer.Cut(p.text, p.all[first:p.at]), nil
 }
 
 func (p *parser) atChangesClause() bool {
@@ -157,7 +159,7 @@ func (p *parser) atChangesClause() bool {
 		if p.accept(words...) {
 			p.at = at
 			// A column may be called so: a clause is followed by what it is about.
-			if next := p.ahead(len(words)); words[0] != "COLUMNS" && words[0] != "KEYS" || next.kind == symbol && (next.text == "(" || next.text == "*") {
+			if next := p.ahead(len(words)); words[0] != "COLUMNS" && words[0] != "KEYS" || next.Kind == lexer.Symbol && (next.Text == "(" || next.Text == "*") {
 				return true
 			}
 		}
@@ -167,7 +169,7 @@ func (p *parser) atChangesClause() bool {
 
 // sequence reads an expression, or STRUCT(a, b, ...): rows with equal a are told apart by b.
 func (p *parser) sequence() ([]string, error) {
-	if !p.peek().is("STRUCT") || !p.symbolAhead(1, "(") {
+	if !p.peek().Is("STRUCT") || !p.symbolAhead(1, "(") {
 		one, err := p.condition()
 		return []string{one}, err
 	}
@@ -178,18 +180,18 @@ func (p *parser) sequence() ([]string, error) {
 	for {
 		t := p.advance()
 		switch {
-		case t.kind == end:
+		case t.Kind == lexer.End:
 			return nil, p.errorAt(t, "a bracket that closes STRUCT(")
-		case t.kind == symbol && t.text == "(":
+		case t.Kind == lexer.Symbol && t.Text == "(":
 			depth++
-		case t.kind == symbol && t.text == ")" && depth > 0:
+		case t.Kind == lexer.Symbol && t.Text == ")" && depth > 0:
 			depth--
-		case depth == 0 && t.kind == symbol && (t.text == "," || t.text == ")"):
+		case depth == 0 && t.Kind == lexer.Symbol && (t.Text == "," || t.Text == ")"):
 			if p.at-1 == first {
 				return nil, p.errorAt(t, "an expression")
 			}
-			list = append(list, cut(p.text, p.all[first:p.at-1]))
-			if first = p.at; t.text == ")" {
+			list = append(list, lexer.Cut(p.text, p.all[first:p.at-1]))
+			if first = p.at; t.Text == ")" {
 				return list, nil
 			}
 		}
@@ -222,11 +224,11 @@ func (p *parser) stored(c *Changes) error {
 		return p.unexpected("SCD TYPE 1 or SCD TYPE 2")
 	}
 	t := p.peek()
-	if t.kind != number || t.text != "1" && t.text != "2" {
+	if t.Kind != lexer.Number || t.Text != "1" && t.Text != "2" {
 		return p.unexpected("1 or 2")
 	}
 	p.advance()
-	c.History = t.text == "2"
+	c.History = t.Text == "2"
 	return nil
 }
 

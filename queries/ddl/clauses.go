@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"smelt/queries/lexer"
 )
 
 // clause is one of those that stand between the column list and AS of a CREATE, in any order, each at most once. A new
@@ -35,7 +37,7 @@ func clauseTable() []clause {
 func (p *parser) clauses(c *Create) error {
 	table := clauseTable()
 	seen := map[string]bool{}
-	for !p.peek().is("AS") && !(c.Kind == StreamingTable && (p.peek().is("FLOW") || p.peek().kind == end)) {
+	for !p.peek().Is("AS") && !(c.Kind == StreamingTable && (p.peek().Is("FLOW") || p.peek().Kind == lexer.End)) {
 		start := p.at
 		i := slices.IndexFunc(table, func(k clause) bool { return p.accept(strings.Fields(k.words)...) })
 		if i < 0 {
@@ -81,7 +83,7 @@ func printComment(c *Create) string {
 	if c.Comment == "" {
 		return ""
 	}
-	return "COMMENT " + quoteText(c.Comment)
+	return "COMMENT " + lexer.QuoteText(c.Comment)
 }
 
 func (p *parser) partitionedBy(c *Create) (err error) {
@@ -104,7 +106,7 @@ func printProperties(c *Create) string {
 	}
 	var list []string
 	for _, k := range slices.Sorted(maps.Keys(c.Properties)) {
-		list = append(list, quoteText(k)+" = "+quoteText(c.Properties[k]))
+		list = append(list, lexer.QuoteText(k)+" = "+lexer.QuoteText(c.Properties[k]))
 	}
 	return "TBLPROPERTIES (" + strings.Join(list, ", ") + ")"
 }

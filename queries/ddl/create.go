@@ -3,6 +3,8 @@ package ddl
 import (
 	"slices"
 	"strings"
+
+	"smelt/queries/lexer"
 )
 
 // isCreate reports whether a statement that begins with these words is a Create. No MySQL statement begins so.
@@ -11,7 +13,7 @@ func isCreate(_ string, words []string) bool {
 }
 
 func (p *parser) create() (Statement, error) {
-	c := &Create{Text: cut(p.text, p.all[:len(p.all)-1]), Properties: map[string]string{}}
+	c := &Create{Text: lexer.Cut(p.text, p.all[:len(p.all)-1]), Properties: map[string]string{}}
 	p.advance() // CREATE
 	c.OrRefresh = p.accept("OR", "REFRESH") || p.accept("OR", "REPLACE")
 	var err error
@@ -31,9 +33,9 @@ func (p *parser) create() (Statement, error) {
 		return nil, err
 	}
 	switch {
-	case p.peek().kind == end: // flows fill it; clauses lets that pass for streaming tables only
+	case p.peek().Kind == lexer.End: // flows fill it; clauses lets that pass for streaming tables only
 		return c, nil
-	case p.peek().is("FLOW"):
+	case p.peek().Is("FLOW"):
 		if !p.accept("FLOW", "AUTO", "CDC") && !p.accept("FLOW", "APPLY", "CHANGES") {
 			return nil, p.unexpected("FLOW AUTO CDC")
 		}
@@ -52,7 +54,7 @@ func (p *parser) create() (Statement, error) {
 func (p *parser) elements(c *Create) error {
 	for !p.acceptSymbol(")") {
 		var err error
-		if p.peek().is("CONSTRAINT") {
+		if p.peek().Is("CONSTRAINT") {
 			err = p.expectation(c)
 		} else {
 			err = p.column(c)
@@ -63,7 +65,7 @@ func (p *parser) elements(c *Create) error {
 		if p.symbolAhead(0, ")") {
 			continue
 		}
-		if p.peek().is("CONSTRAINT") {
+		if p.peek().Is("CONSTRAINT") {
 			continue // between /*! */ the comma may be missing
 		}
 		if err := p.expectSymbol(","); err != nil {
@@ -79,7 +81,7 @@ func (p *parser) elements(c *Create) error {
 // column reads name [type [NOT NULL]] [COMMENT 'text']. The type is kept as text and left to the SELECT.
 func (p *parser) column(c *Create) error {
 	const what = "a column name, CONSTRAINT or )"
-	if p.peek().is("AS") || p.peek().is("SELECT") {
+	if p.peek().Is("AS") || p.peek().Is("SELECT") {
 		return p.unexpected(what) // the list was not closed
 	}
 	name, err := p.identifier(what)
@@ -106,22 +108,22 @@ func (p *parser) columnType() (string, error) {
 	for {
 		t := p.peek()
 		switch {
-		case t.kind == symbol && t.text == "(":
+		case t.IsSymbol("("):
 			if _, err := p.brackets(); err != nil {
 				return "", err
 			}
 			continue
-		case t.kind == symbol && t.text == "<":
+		case t.IsSymbol("<"):
 			angles++
-		case t.kind == symbol && t.text == ">" && angles > 0:
+		case t.IsSymbol(">") && angles > 0:
 			angles--
-		case t.kind == symbol && angles > 0 && (t.text == "," || t.text == ":"):
-		case t.kind == word && !t.is("COMMENT") && !t.is("CONSTRAINT"):
+		case t.Kind == lexer.Symbol && angles > 0 && (t.Text == "," || t.Text == ":"):
+		case t.Kind == lexer.Word && !t.Is("COMMENT") && !t.Is("CONSTRAINT"):
 		default:
 			if p.at == first {
 				return "", nil
 			}
-			return strings.Join(strings.Fields(cut(p.text, p.all[first:p.at])), " "), nil
+			return strings.Join(strings.Fields(lexer.Cut(p.text, p.all[first:p.at])), " "), nil
 		}
 		p.advance()
 	}
@@ -138,18 +140,18 @@ func (p *parser) brackets() (string, error) {
 	for {
 		t := p.advance()
 		switch {
-		case t.kind == end:
+		case t.Kind == lexer.End:
 			return "", p.errorAt(t, "a bracket that closes the one at "+p.placeOf(open))
-		case t.kind == symbol && t.text == "(":
+		case t.IsSymbol("("):
 			depth++
-		case t.kind == symbol && t.text == ")":
+		case t.IsSymbol(")"):
 			if depth--; depth > 0 {
 				continue
 			}
 			if p.at-1 == first {
 				return "", p.errorAt(t, "an expression")
 			}
-			return cut(p.text, p.all[first:p.at-1]), nil
+			return lexer.Cut(p.text, p.all[first:p.at-1]), nil
 		}
 	}
 }
@@ -161,30 +163,30 @@ var settable = []string{
 }
 
 // CutClauses takes the clauses of Spark that the MySQL parser does not know out of a CREATE TABLE: USING DELTA,
-// PARTITIONED BY and TBLPROPERTIES. Another statement is returned as it is. Errors are *SyntaxError.
+// PARTITIONED BY and TBLPROPERTIES. Another statement is returned as it is. Errors are *lexer.SyntaxError.
 func CutClauses(sql string) (rest string, partitions []string, properties map[string]string, err error) {
-	if !begins(head(sql), "CREATE", "TABLE") {
+	if !begins(lexer.Head(sql, headWords), "CREATE", "TABLE") {
 		return sql, nil, nil, nil
 	}
-	all, err := tokens(sql)
+	all, err := lexer.Tokens(sql)
 	if err != nil {
 		return sql, nil, nil, nil // the MySQL parser says what is wrong
 	}
 	p := &parser{text: sql, all: all}
 	properties = map[string]string{}
 	out, from := "", 0
-	for depth := 0; p.peek().kind != end && (depth > 0 || !p.peek().is("AS") && !p.peek().is("SELECT")); {
+	for depth := 0; p.peek().Kind != lexer.End && (depth > 0 || !p.peek().Is("AS") && !p.peek().Is("SELECT")); {
 		t := p.peek()
 		switch {
-		case depth == 0 && t.is("USING") && p.accept("USING", "DELTA"):
+		case depth == 0 && t.Is("USING") && p.accept("USING", "DELTA"):
 		case depth == 0 && p.accept("PARTITIONED", "BY"):
 			partitions, err = p.columnNames()
 		case depth == 0 && p.accept("TBLPROPERTIES"):
 			err = p.properties(properties)
 		default:
-			if t.kind == symbol && t.text == "(" {
+			if t.IsSymbol("(") {
 				depth++
-			} else if t.kind == symbol && t.text == ")" {
+			} else if t.IsSymbol(")") {
 				depth--
 			}
 			p.advance()
@@ -193,8 +195,8 @@ func CutClauses(sql string) (rest string, partitions []string, properties map[st
 		if err != nil {
 			return sql, nil, nil, err
 		}
-		out += sql[from:t.start]
-		from = p.peek().start
+		out += sql[from:t.Start]
+		from = p.peek().Start
 	}
 	return out + sql[from:], partitions, properties, nil
 }
@@ -231,7 +233,7 @@ func (p *parser) properties(into map[string]string) error {
 
 func (p *parser) propertyKey() (string, error) {
 	const what = "the name of a property"
-	if p.peek().kind == str {
+	if p.peek().Kind == lexer.String {
 		return p.literal(what)
 	}
 	return p.dotted(what)

@@ -1,10 +1,8 @@
 // Package ddl reads smelt's own statements: the text of Spark 4.1 Declarative Pipelines and of Databricks' Delta Live
 // Tables for streaming tables and materialized views, and STREAM() inside a SELECT. It knows nothing of a MySQL parser:
 // what it does not recognise by its first words is not ours and is left alone, and a SELECT is passed on as text.
-// Errors are *SyntaxError.
+// Errors are *lexer.SyntaxError.
 package ddl
-
-import "strings"
 
 // Kind is what a statement makes or names.
 type Kind uint8
@@ -67,52 +65,3 @@ type Files struct {
 }
 
 func (*Create) ours() {}
-
-// Piece is one statement of a script and where it begins, counted from 1; columns are characters.
-type Piece struct {
-	Text         string
-	Line, Column int
-}
-
-// Split cuts a script at its semicolons. Pieces without any token are left out; notebook lines that begin with
-// "-- MAGIC" or "-- COMMAND" are comments like any other. A quote or comment that does not end is a *SyntaxError.
-func Split(script string) ([]Piece, error) {
-	l := &lexer{text: script}
-	var pieces []Piece
-	var part []token
-	for {
-		t, err := l.next()
-		if err != nil {
-			return nil, err
-		}
-		if t.kind != end && (t.kind != symbol || t.text != ";") {
-			part = append(part, t)
-			continue
-		}
-		if len(part) > 0 {
-			line, column := place(script, part[0].start)
-			pieces = append(pieces, Piece{Text: cut(script, part), Line: line, Column: column})
-			part = part[:0]
-		}
-		if t.kind == end {
-			return pieces, nil
-		}
-	}
-}
-
-// Normal returns the text with its tokens as they are written, one space between them, and no comments: two statements
-// with the same normal form mean the same. Text that does not lex is returned as it is.
-func Normal(sql string) string {
-	all, err := tokens(sql)
-	if err != nil {
-		return sql
-	}
-	var out strings.Builder
-	for i, t := range all[:len(all)-1] {
-		if i > 0 {
-			out.WriteByte(' ')
-		}
-		out.WriteString(sql[t.start:t.stop])
-	}
-	return out.String()
-}

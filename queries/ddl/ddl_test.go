@@ -9,6 +9,8 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 	"github.com/stretchr/testify/require"
+
+	"smelt/queries/lexer"
 )
 
 // TestText runs the scripts: `parse` prints a statement, `split` the pieces of a script, `rewrite` a SELECT, `normal` the
@@ -20,7 +22,7 @@ func TestText(t *testing.T) {
 			case "parse":
 				return parseText(t, d.Input)
 			case "split":
-				pieces, err := Split(d.Input)
+				pieces, err := lexer.Split(d.Input)
 				if err != nil {
 					return err.Error() + "\n"
 				}
@@ -46,7 +48,7 @@ func TestText(t *testing.T) {
 				}
 				return fmt.Sprintf("%s\npartitions %q properties %q\n", rest, partitions, properties)
 			case "normal":
-				return Normal(d.Input) + "\n"
+				return lexer.Normal(d.Input) + "\n"
 			default:
 				t.Fatalf("unknown command %q", d.Cmd)
 				return ""
@@ -58,7 +60,7 @@ func TestText(t *testing.T) {
 func parseText(t *testing.T, sql string) string {
 	s, err := Parse(sql)
 	if err != nil {
-		var syntax *SyntaxError
+		var syntax *lexer.SyntaxError
 		require.ErrorAs(t, err, &syntax)
 		return err.Error() + "\n"
 	}
@@ -152,7 +154,7 @@ func TestTextOfACreateParsesToTheSame(t *testing.T) {
 		require.NotNil(t, second, first.Text)
 		require.Equal(t, *first, *second)
 		// Splitting a statement that is alone changes nothing either.
-		pieces, err := Split(sql)
+		pieces, err := lexer.Split(sql)
 		require.NoError(t, err)
 		require.Len(t, pieces, 1)
 		require.Equal(t, *first, *create(t, pieces[0].Text))
@@ -222,7 +224,7 @@ func FuzzParse(f *testing.F) {
 		if (s != nil || err != nil) && familyOf(sql) == nil {
 			t.Fatalf("not ours, and eaten: %q", sql)
 		}
-		var syntax *SyntaxError
+		var syntax *lexer.SyntaxError
 		if err != nil && (!errors.As(err, &syntax) || syntax.Line < 1 || syntax.Column < 1 || syntax.Want == "" || syntax.Got == "") {
 			t.Fatalf("error without a place: %v", err)
 		}
@@ -250,27 +252,27 @@ func FuzzParse(f *testing.F) {
 
 func checkSplit(t *testing.T, script string) {
 	t.Helper()
-	pieces, err := Split(script)
+	pieces, err := lexer.Split(script)
 	if err != nil {
-		var syntax *SyntaxError
+		var syntax *lexer.SyntaxError
 		if !errors.As(err, &syntax) {
 			t.Fatalf("split: %T", err)
 		}
 		return
 	}
-	all, err := tokens(script)
+	all, err := lexer.Tokens(script)
 	require.NoError(t, err, "what splits also lexes")
 	var want, got []string
 	for _, tok := range all[:len(all)-1] {
-		if tok.kind != symbol || tok.text != ";" {
-			want = append(want, script[tok.start:tok.stop])
+		if tok.Kind != lexer.Symbol || tok.Text != ";" {
+			want = append(want, script[tok.Start:tok.Stop])
 		}
 	}
 	for _, p := range pieces {
-		part, err := tokens(p.Text)
+		part, err := lexer.Tokens(p.Text)
 		require.NoError(t, err, p.Text)
 		for _, tok := range part[:len(part)-1] {
-			got = append(got, p.Text[tok.start:tok.stop])
+			got = append(got, p.Text[tok.Start:tok.Stop])
 		}
 	}
 	require.True(t, slices.Equal(want, got), "pieces of %q: %q, tokens %q", script, got, want)

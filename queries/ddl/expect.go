@@ -1,6 +1,10 @@
 package ddl
 
-import "strings"
+import (
+	"strings"
+
+	"smelt/queries/lexer"
+)
 
 // Action is what happens to a row that does not meet an expectation.
 type Action uint8
@@ -43,12 +47,12 @@ func (p *parser) expectation(c *Create) error {
 		}
 	}
 	switch {
-	case p.peek().is("CHECK"), p.peek().is("PRIMARY"), p.peek().is("FOREIGN"), p.peek().is("UNIQUE"):
-		return p.notYet("CONSTRAINT ... "+strings.ToUpper(p.peek().text), "EXPECT (expression)")
+	case p.peek().Is("CHECK"), p.peek().Is("PRIMARY"), p.peek().Is("FOREIGN"), p.peek().Is("UNIQUE"):
+		return p.notYet("CONSTRAINT ... "+strings.ToUpper(p.peek().Text), "EXPECT (expression)")
 	case !p.accept("EXPECT"):
 		return p.unexpected("EXPECT")
-	case p.peek().is("UNIQUE"), p.peek().is("DRIFT"):
-		return p.notYet("EXPECT "+strings.ToUpper(p.peek().text), "EXPECT (expression)")
+	case p.peek().Is("UNIQUE"), p.peek().Is("DRIFT"):
+		return p.notYet("EXPECT "+strings.ToUpper(p.peek().Text), "EXPECT (expression)")
 	}
 	if e.Expr, err = p.brackets(); err != nil {
 		return err
@@ -62,7 +66,7 @@ func (p *parser) expectation(c *Create) error {
 			e.Action = DropRow
 		case p.accept("FAIL", "UPDATE"):
 			e.Action = FailUpdate
-		case p.peek().is("QUARANTINE"):
+		case p.peek().Is("QUARANTINE"):
 			return p.notYet("ON VIOLATION QUARANTINE", "DROP ROW or FAIL UPDATE")
 		default:
 			return p.unexpected("DROP ROW or FAIL UPDATE")
@@ -74,7 +78,7 @@ func (p *parser) expectation(c *Create) error {
 
 // print returns the expectation as a statement writes it.
 func (e Expectation) print() string {
-	text := "CONSTRAINT " + quote(e.Name) + " EXPECT (" + e.Expr + ")"
+	text := "CONSTRAINT " + lexer.QuoteName(e.Name) + " EXPECT (" + e.Expr + ")"
 	if e.Action != Warn {
 		text += " ON VIOLATION " + strings.ToUpper(e.Action.String())
 	}

@@ -3,6 +3,8 @@ package ddl
 import (
 	"slices"
 	"strings"
+
+	"smelt/queries/lexer"
 )
 
 // Flow is a statement that adds a flow to a streaming table that is there: CREATE FLOW, INSERT INTO t SELECT ... FROM
@@ -37,7 +39,7 @@ func isFlow(sql string, words []string) bool {
 
 // insertsStream reports whether an INSERT INTO t [BY NAME] is followed by a query with a STREAM source.
 func insertsStream(sql string) bool {
-	all, err := tokens(sql)
+	all, err := lexer.Tokens(sql)
 	if err != nil {
 		return false
 	}
@@ -65,11 +67,11 @@ func (p *parser) atQuery() bool {
 	for p.symbolAhead(n, "(") {
 		n++
 	}
-	return p.ahead(n).is("SELECT") || p.ahead(n).is("WITH")
+	return p.ahead(n).Is("SELECT") || p.ahead(n).Is("WITH")
 }
 
 func (p *parser) flow() (Statement, error) {
-	f := &Flow{Text: cut(p.text, p.all[:len(p.all)-1])}
+	f := &Flow{Text: lexer.Cut(p.text, p.all[:len(p.all)-1])}
 	var err error
 	if p.accept("CREATE") {
 		f.OrReplace = p.accept("OR", "REPLACE") || p.accept("OR", "REFRESH")
@@ -103,7 +105,7 @@ func (p *parser) flow() (Statement, error) {
 
 // insertFlow reads name [BY NAME] query. Columns always go by name, as those of a stream do in Spark.
 func (p *parser) insertFlow(f *Flow) (err error) {
-	if p.peek().is("ONCE") && p.ahead(1).kind == word && !p.ahead(1).is("BY") {
+	if p.peek().Is("ONCE") && p.ahead(1).Kind == lexer.Word && !p.ahead(1).Is("BY") {
 		return p.notYet("INSERT INTO ONCE", "INSERT INTO with a STREAM source, which reads each row once")
 	}
 	p.accept("TABLE")
@@ -129,7 +131,7 @@ func (p *parser) query() (text, query string, sources []Source, err error) {
 	if err != nil {
 		return "", "", nil, err
 	}
-	return framed(p.text[first.start:last.stop], first, last), framed(query, first, last), sources, nil
+	return lexer.Framed(p.text[first.Start:last.Stop], first, last), lexer.Framed(query, first, last), sources, nil
 }
 
 func (p *parser) changesFlow(f *Flow) (err error) {

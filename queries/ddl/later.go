@@ -1,6 +1,10 @@
 package ddl
 
-import "strings"
+import (
+	"strings"
+
+	"smelt/queries/lexer"
+)
 
 // later is one statement of smelt's grammar that this version does not know yet. It is refused by its name: a syntax
 // error of the MySQL parser would not say whether it was mistyped or is missing.
@@ -50,6 +54,6 @@ func isLater(_ string, words []string) bool { return laterStatement(words) != ni
 
 // refuseLater is the error for a statement that is not there yet, and for a temporary one of ours.
 func (p *parser) refuseLater() (Statement, error) {
-	l := laterStatement(head(p.text))
+	l := laterStatement(lexer.Head(p.text, headWords))
 	return nil, p.notYet(l.name, l.instead)
 }

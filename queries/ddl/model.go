@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"smelt/queries/lexer"
 )
 
 // OnModel is a statement on machine-learning models and their versions.
@@ -88,7 +90,7 @@ func (p *parser) modelName(s *OnModel) (err error) {
 
 func (p *parser) createModel(s *OnModel) error {
 	s.Verb = "CREATE"
-	if s.OrReplace = p.accept("OR", "REPLACE"); !s.OrReplace && p.peek().is("OR") {
+	if s.OrReplace = p.accept("OR", "REPLACE"); !s.OrReplace && p.peek().Is("OR") {
 		p.advance()
 		return p.unexpected("REPLACE")
 	}
@@ -102,7 +104,7 @@ func (p *parser) createModel(s *OnModel) error {
 	if err := p.modelOptions(s); err != nil {
 		return err
 	}
-	if p.peek().is("AS") {
+	if p.peek().Is("AS") {
 		return p.notYet("CREATE MODEL ... AS SELECT", "OPTIONS (source = ...) with a model that was trained elsewhere")
 	}
 	return nil
@@ -187,7 +189,7 @@ func (p *parser) alterModel(s *OnModel) error {
 
 // alias reads the name of an alias, quoted or not.
 func (p *parser) alias() (string, error) {
-	if p.peek().kind == str {
+	if p.peek().Kind == lexer.String {
 		return p.literal("the name of an alias")
 	}
 	return p.identifier("the name of an alias")
@@ -202,16 +204,16 @@ func (p *parser) inBrackets() (string, error) {
 	for depth := 1; ; {
 		t := p.peek()
 		switch {
-		case t.kind == end:
+		case t.Kind == lexer.End:
 			return "", p.unexpected(`")"`)
 		case p.symbolAhead(0, "("):
 			depth++
 		case p.symbolAhead(0, ")"):
 			if depth--; depth == 0 {
-				if t.start == first.start {
+				if t.Start == first.Start {
 					return "", p.unexpected("a condition")
 				}
-				text := strings.TrimSpace(p.text[first.start:t.start])
+				text := strings.TrimSpace(p.text[first.Start:t.Start])
 				p.advance()
 				return text, nil
 			}
@@ -274,17 +276,17 @@ func (s *OnModel) Print() string {
 	if s.IfNotExists {
 		head += "IF NOT EXISTS "
 	}
-	head += quote(s.Name)
+	head += lexer.QuoteName(s.Name)
 	if s.Verb == "ADD VERSION" {
-		head = "ALTER MODEL " + quote(s.Name) + " ADD VERSION"
+		head = "ALTER MODEL " + lexer.QuoteName(s.Name) + " ADD VERSION"
 	}
 	var options []string
 	for _, key := range slices.Sorted(maps.Keys(s.Options)) {
-		options = append(options, "  "+quote(key)+" = "+quoteText(s.Options[key]))
+		options = append(options, "  "+lexer.QuoteName(key)+" = "+lexer.QuoteText(s.Options[key]))
 	}
 	text := head + " OPTIONS (\n" + strings.Join(options, ",\n") + "\n)"
 	if s.Comment != "" {
-		text += "\nCOMMENT " + quoteText(s.Comment)
+		text += "\nCOMMENT " + lexer.QuoteText(s.Comment)
 	}
 	return text
 }

@@ -1,5 +1,7 @@
 package ddl
 
+import "smelt/queries/lexer"
+
 // isOnFile reports whether a statement that begins with these words is about one file of a watched directory: ALTER
 // STREAMING TABLE t RETRY FILE 'x', UNLOAD FILE 'x' FROM t, or RELOAD FILE 'x' FROM t (INTO t is the same).
 func isOnFile(sql string, words []string) bool {
@@ -9,7 +11,7 @@ func isOnFile(sql string, words []string) bool {
 	if !begins(words, "ALTER", "STREAMING") {
 		return false
 	}
-	all, err := tokens(sql)
+	all, err := lexer.Tokens(sql)
 	if err != nil {
 		return false
 	}
@@ -18,7 +20,7 @@ func isOnFile(sql string, words []string) bool {
 		return false
 	}
 	_, _, err = p.name("a name")
-	return err == nil && p.peek().is("RETRY")
+	return err == nil && p.peek().Is("RETRY")
 }
 
 func (p *parser) onFile() (Statement, error) {
@@ -39,7 +41,7 @@ func (p *parser) onFile() (Statement, error) {
 		}
 		return s, p.done()
 	}
-	if s.Verb = "UNLOAD FILE"; p.peek().is("RELOAD") {
+	if s.Verb = "UNLOAD FILE"; p.peek().Is("RELOAD") {
 		s.Verb = "RELOAD FILE"
 	}
 	p.advance()
@@ -62,7 +64,7 @@ func (p *parser) onFile() (Statement, error) {
 
 func (p *parser) path() (string, error) {
 	const what = "the path of a file in quotes"
-	if t := p.peek(); t.kind == str && t.text == "" {
+	if t := p.peek(); t.Kind == lexer.String && t.Text == "" {
 		return "", p.unexpected(what)
 	}
 	return p.literal(what)

@@ -1,6 +1,10 @@
 package ddl
 
-import "strings"
+import (
+	"strings"
+
+	"smelt/queries/lexer"
+)
 
 // OnFlow is a statement on streaming tables and materialized views that are there: REFRESH, DROP, SHOW and SHOW CREATE;
 // or DROP FLOW.
@@ -33,7 +37,7 @@ func isOnFlow(_ string, words []string) bool {
 }
 
 func (p *parser) onFlow() (Statement, error) {
-	s := &OnFlow{Verb: strings.ToUpper(p.advance().text)}
+	s := &OnFlow{Verb: strings.ToUpper(p.advance().Text)}
 	var err error
 	switch {
 	case s.Verb == "REFRESH":
@@ -62,14 +66,14 @@ func (p *parser) onFlow() (Statement, error) {
 
 func (p *parser) refresh(s *OnFlow) (err error) {
 	s.Kind = p.kind()
-	if p.peek().is("ALL") && (p.ahead(1).kind == end || p.ahead(1).is("FULL")) {
+	if p.peek().Is("ALL") && (p.ahead(1).Kind == lexer.End || p.ahead(1).Is("FULL")) {
 		return p.notYet("REFRESH ALL", "REFRESH with one name")
 	}
 	if s.Database, s.Name, err = p.name("the name of a table"); err != nil {
 		return err
 	}
 	s.Full = p.accept("FULL")
-	if p.peek().is("ASYNC") {
+	if p.peek().Is("ASYNC") {
 		return p.notYet("REFRESH ... ASYNC", "SYNC or nothing, which answer when the refresh is done")
 	}
 	p.accept("SYNC")

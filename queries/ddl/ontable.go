@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"smelt/queries/lexer"
 )
 
 // OnTable is a statement on the files and versions of one table: DESCRIBE HISTORY, DESCRIBE DETAIL, RESTORE, OPTIMIZE,
@@ -42,13 +44,13 @@ func isOnTable(sql string, words []string) bool {
 
 // namesMore reports whether a quoted name follows the first two words.
 func namesMore(sql string) bool {
-	all, err := tokens(sql)
-	return err == nil && len(all) > 3 && all[2].kind == quoted
+	all, err := lexer.Tokens(sql)
+	return err == nil && len(all) > 3 && all[2].Kind == lexer.Quoted
 }
 
 // attaches reports whether a CREATE TABLE has LOCATION, or USING and nothing of a new table, behind its name.
 func attaches(sql string) bool {
-	all, err := tokens(sql)
+	all, err := lexer.Tokens(sql)
 	if err != nil {
 		return false
 	}
@@ -59,8 +61,8 @@ func attaches(sql string) bool {
 		return false
 	}
 	after := p.ahead(2)
-	isNew := after.is("AS") || after.is("SELECT") || after.is("COMMENT") || after.is("TBLPROPERTIES") || after.is("PARTITIONED")
-	return p.peek().is("LOCATION") || p.peek().is("USING") && !isNew
+	isNew := after.Is("AS") || after.Is("SELECT") || after.Is("COMMENT") || after.Is("TBLPROPERTIES") || after.Is("PARTITIONED")
+	return p.peek().Is("LOCATION") || p.peek().Is("USING") && !isNew
 }
 
 func (p *parser) onTable() (Statement, error) {
@@ -74,7 +76,7 @@ func (p *parser) onTable() (Statement, error) {
 	case p.accept("CREATE", "TABLE"):
 		return p.attach(s)
 	default:
-		s.Verb = strings.ToUpper(p.advance().text)
+		s.Verb = strings.ToUpper(p.advance().Text)
 		p.accept("NO_WRITE_TO_BINLOG")
 		p.accept("LOCAL")
 		p.accept("TABLE")
@@ -94,8 +96,8 @@ func (p *parser) onTable() (Statement, error) {
 	case "VACUUM":
 		err = p.vacuum(s)
 	case "OPTIMIZE":
-		if p.peek().is("ZORDER") || p.peek().is("WHERE") {
-			return nil, p.notYet("OPTIMIZE ... "+strings.ToUpper(p.peek().text), "OPTIMIZE with the name alone")
+		if p.peek().Is("ZORDER") || p.peek().Is("WHERE") {
+			return nil, p.notYet("OPTIMIZE ... "+strings.ToUpper(p.peek().Text), "OPTIMIZE with the name alone")
 		}
 	}
 	if err != nil {
@@ -120,7 +122,7 @@ func (p *parser) restore(s *OnTable) (err error) {
 func (p *parser) vacuum(s *OnTable) error {
 	if p.accept("RETAIN") {
 		t := p.peek()
-		hours, err := strconv.ParseFloat(p.text[t.start:t.stop], 64)
+		hours, err := strconv.ParseFloat(p.text[t.Start:t.Stop], 64)
 		if err != nil || hours < 0 {
 			return p.unexpected("a number of hours")
 		}
@@ -157,7 +159,7 @@ func (p *parser) attach(s *OnTable) (Statement, error) {
 // whole reads a number without sign and point.
 func (p *parser) whole(what string) (int64, error) {
 	t := p.peek()
-	n, err := strconv.ParseInt(p.text[t.start:t.stop], 10, 64)
+	n, err := strconv.ParseInt(p.text[t.Start:t.Stop], 10, 64)
 	if err != nil || n < 0 {
 		return 0, p.unexpected(fmt.Sprintf("%s, a whole number", what))
 	}

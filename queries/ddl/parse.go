@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"smelt/queries/lexer"
 )
 
 // parser walks the tokens of one statement.
 type parser struct {
 	text string
-	all  []token // the last one is of kind end
+	all  []lexer.Token // the last one is of kind end
 	at   int
 }
 
@@ -37,13 +39,13 @@ func families() []family {
 }
 
 // Parse reads one statement. Both results are nil for a statement that is not ours: it is left to the MySQL parser, text
-// that does not lex included. An error is a *SyntaxError.
+// that does not lex included. An error is a *lexer.SyntaxError.
 func Parse(sql string) (Statement, error) {
 	f := familyOf(sql)
 	if f == nil {
 		return nil, nil
 	}
-	all, err := tokens(sql)
+	all, err := lexer.Tokens(sql)
 	if err != nil {
 		return nil, err
 	}
@@ -52,27 +54,13 @@ func Parse(sql string) (Statement, error) {
 
 // familyOf returns the family of a statement by its first words, nil for one that is not ours.
 func familyOf(sql string) *family {
-	words := head(sql)
+	words := lexer.Head(sql, headWords)
 	for _, f := range families() {
 		if f.is(sql, words) {
 			return &f
 		}
 	}
 	return nil
-}
-
-// head returns the bare words at the start of a statement in upper case, as many as are needed to know it.
-func head(sql string) []string {
-	l := &lexer{text: sql}
-	var words []string
-	for len(words) < headWords {
-		t, err := l.next()
-		if err != nil || t.kind != word {
-			break
-		}
-		words = append(words, strings.ToUpper(t.text))
-	}
-	return words
 }
 
 // beginsKind reports whether the words name a streaming table or materialized view, or begin to.
@@ -92,21 +80,21 @@ func withoutOr(words []string) []string {
 	return words
 }
 
-func trimSemicolons(all []token) []token {
+func trimSemicolons(all []lexer.Token) []lexer.Token {
 	n := len(all) - 1
-	for n > 0 && all[n-1].kind == symbol && all[n-1].text == ";" {
+	for n > 0 && all[n-1].IsSymbol(";") {
 		n--
 	}
 	return append(slices.Clone(all[:n]), all[len(all)-1])
 }
 
-func (p *parser) peek() token { return p.all[p.at] }
+func (p *parser) peek() lexer.Token { return p.all[p.at] }
 
-func (p *parser) ahead(n int) token {
+func (p *parser) ahead(n int) lexer.Token {
 	return p.all[min(p.at+n, len(p.all)-1)]
 }
 
-func (p *parser) advance() token {
+func (p *parser) advance() lexer.Token {
 	t := p.all[p.at]
 	if p.at < len(p.all)-1 {
 		p.at++
@@ -117,7 +105,7 @@ func (p *parser) advance() token {
 // accept consumes the keywords if all of them come next.
 func (p *parser) accept(keywords ...string) bool {
 	for i, k := range keywords {
-		if !p.ahead(i).is(k) {
+		if !p.ahead(i).Is(k) {
 			return false
 		}
 	}
@@ -128,7 +116,7 @@ func (p *parser) accept(keywords ...string) bool {
 // symbolAhead reports whether the token n places ahead is this symbol.
 func (p *parser) symbolAhead(n int, s string) bool {
 	t := p.ahead(n)
-	return t.kind == symbol && t.text == s
+	return t.Kind == lexer.Symbol && t.Text == s
 }
 
 func (p *parser) acceptSymbol(s string) bool {
@@ -140,26 +128,26 @@ func (p *parser) acceptSymbol(s string) bool {
 }
 
 // unexpected is the error for the next token.
-func (p *parser) unexpected(want string) *SyntaxError { return p.errorAt(p.peek(), want) }
+func (p *parser) unexpected(want string) *lexer.SyntaxError { return p.errorAt(p.peek(), want) }
 
-func (p *parser) errorAt(t token, want string) *SyntaxError {
-	line, column := place(p.text, t.start)
+func (p *parser) errorAt(t lexer.Token, want string) *lexer.SyntaxError {
+	line, column := lexer.Place(p.text, t.Start)
 	got := "the end of the statement"
-	if t.kind != end {
-		got = fmt.Sprintf("%q", p.text[t.start:t.stop])
+	if t.Kind != lexer.End {
+		got = fmt.Sprintf("%q", p.text[t.Start:t.Stop])
 	}
-	return &SyntaxError{Line: line, Column: column, Want: want, Got: got}
+	return &lexer.SyntaxError{Line: line, Column: column, Want: want, Got: got}
 }
 
 // placeOf names the place of a token.
-func (p *parser) placeOf(t token) string {
-	line, column := place(p.text, t.start)
+func (p *parser) placeOf(t lexer.Token) string {
+	line, column := lexer.Place(p.text, t.Start)
 	return fmt.Sprintf("line %d, column %d", line, column)
 }
 
 // notYet is the error for something of smelt's grammar that this version lacks; instead says what to write, "" if
 // there is nothing.
-func (p *parser) notYet(what, instead string) *SyntaxError {
+func (p *parser) notYet(what, instead string) *lexer.SyntaxError {
 	e := p.unexpected("a statement that this version knows: " + what + " is not supported yet")
 	e.Hint = what + " is not supported yet"
 	if instead != "" {
@@ -184,17 +172,17 @@ func (p *parser) expectSymbol(s string) error {
 }
 
 func (p *parser) identifier(what string) (string, error) {
-	if t := p.peek(); (t.kind == word || t.kind == quoted) && t.text != "" {
+	if t := p.peek(); (t.Kind == lexer.Word || t.Kind == lexer.Quoted) && t.Text != "" {
 		p.advance()
-		return t.text, nil
+		return t.Text, nil
 	}
 	return "", p.unexpected(what)
 }
 
 func (p *parser) literal(what string) (string, error) {
-	if t := p.peek(); t.kind == str {
+	if t := p.peek(); t.Kind == lexer.String {
 		p.advance()
-		return t.text, nil
+		return t.Text, nil
 	}
 	return "", p.unexpected(what)
 }
@@ -217,7 +205,7 @@ func (p *parser) name(what string) (database, name string, err error) {
 }
 
 func (p *parser) done() error {
-	if p.peek().kind != end {
+	if p.peek().Kind != lexer.End {
 		return p.unexpected("the end of the statement")
 	}
 	return nil
@@ -243,7 +231,7 @@ func (p *parser) mustKind() (Kind, error) {
 	if !p.accept("STREAMING", "LIVE") && !p.accept("STREAMING") && !p.accept("MATERIALIZED") {
 		return 0, p.unexpected("STREAMING TABLE or MATERIALIZED VIEW")
 	}
-	if p.all[p.at-1].is("MATERIALIZED") {
+	if p.all[p.at-1].Is("MATERIALIZED") {
 		return 0, p.unexpected("VIEW")
 	}
 	return 0, p.unexpected("TABLE")

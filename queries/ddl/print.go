@@ -1,6 +1,10 @@
 package ddl
 
-import "strings"
+import (
+	"strings"
+
+	"smelt/queries/lexer"
+)
 
 // Print returns a statement that makes the same table; reading it gives the same Create but for Text. columns are the
 // lines of the column list without commas; nil stands for those that the statement named.
@@ -23,9 +27,9 @@ func (c *Create) Print(columns []string) string {
 		head += "IF NOT EXISTS "
 	}
 	if c.Database != "" {
-		head += quote(c.Database) + "."
+		head += lexer.QuoteName(c.Database) + "."
 	}
-	out := []string{head + quote(c.Name)}
+	out := []string{head + lexer.QuoteName(c.Name)}
 	if len(lines) > 0 {
 		out[0] += " (\n  " + strings.Join(lines, ",\n  ") + "\n)"
 	}
@@ -48,26 +52,20 @@ func (c *Create) Print(columns []string) string {
 
 // print returns the column as a statement writes it.
 func (d ColumnDef) print() string {
-	text := quote(d.Name)
+	text := lexer.QuoteName(d.Name)
 	if d.Type != "" {
 		text += " " + d.Type
 	}
 	if d.Comment != "" {
-		text += " COMMENT " + quoteText(d.Comment)
+		text += " COMMENT " + lexer.QuoteText(d.Comment)
 	}
 	return text
 }
 
-func quote(name string) string { return "`" + strings.ReplaceAll(name, "`", "``") + "`" }
-
 func quoteAll(names []string) string {
 	quoted := make([]string, len(names))
 	for i, n := range names {
-		quoted[i] = quote(n)
+		quoted[i] = lexer.QuoteName(n)
 	}
 	return strings.Join(quoted, ", ")
-}
-
-func quoteText(text string) string {
-	return "'" + strings.NewReplacer(`\`, `\\`, "'", "''").Replace(text) + "'"
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"smelt/queries/lexer"
 )
 
 // RewriteQuery replaces each STREAM source of a SELECT by a placeholder that a MySQL parser takes for a table:
@@ -13,7 +15,7 @@ func RewriteQuery(sql string) (string, []Source, error) {
 	if !mayStream(sql) {
 		return sql, nil, nil
 	}
-	all, err := tokens(sql)
+	all, err := lexer.Tokens(sql)
 	if err != nil || len(all) == 1 {
 		return sql, nil, nil
 	}
@@ -23,7 +25,7 @@ func RewriteQuery(sql string) (string, []Source, error) {
 	if err != nil || len(sources) == 0 {
 		return sql, nil, err
 	}
-	return sql[:first.start] + query + sql[last.stop:], sources, nil
+	return sql[:first.Start] + query + sql[last.Stop:], sources, nil
 }
 
 // mayStream is a cheap test that spares most statements the lexer.
@@ -53,19 +55,19 @@ type scope struct {
 func (p *parser) rewrite() (string, []Source, error) {
 	var out strings.Builder
 	var sources []Source
-	copied := p.peek().start
+	copied := p.peek().Start
 	scopes := []scope{{}}
-	for p.peek().kind != end {
+	for p.peek().Kind != lexer.End {
 		t := p.peek()
 		now := &scopes[len(scopes)-1]
-		if now.table && (t.is("STREAM") && p.streams() || t.is("CLOUD_FILES") && p.symbolAhead(1, "(")) {
+		if now.table && (t.Is("STREAM") && p.streams() || t.Is("CLOUD_FILES") && p.symbolAhead(1, "(")) {
 			source, err := p.source(len(sources) + 1)
 			if err != nil {
 				return "", nil, err
 			}
-			out.WriteString(p.text[copied:t.start])
+			out.WriteString(p.text[copied:t.Start])
 			out.WriteString(p.placeholder(source))
-			copied = p.all[p.at-1].stop
+			copied = p.all[p.at-1].Stop
 			sources = append(sources, source)
 			now.table = false
 			continue
@@ -73,35 +75,35 @@ func (p *parser) rewrite() (string, []Source, error) {
 		scopes = step(scopes, t)
 		p.advance()
 	}
-	out.WriteString(p.text[copied:p.all[p.at-1].stop])
+	out.WriteString(p.text[copied:p.all[p.at-1].Stop])
 	return out.String(), sources, nil
 }
 
 // step follows one token.
-func step(scopes []scope, t token) []scope {
+func step(scopes []scope, t lexer.Token) []scope {
 	now := &scopes[len(scopes)-1]
 	table := now.table
 	now.table = false
 	switch {
-	case t.kind == symbol && t.text == "(":
+	case t.IsSymbol("("):
 		next := scope{}
 		if table { // FROM (a JOIN b), or FROM (SELECT ...)
 			next = scope{part: from, table: true}
 		}
 		return append(scopes, next)
-	case t.kind == symbol && t.text == ")" && len(scopes) > 1:
+	case t.IsSymbol(")") && len(scopes) > 1:
 		return scopes[:len(scopes)-1]
-	case t.kind == symbol && t.text == ",":
+	case t.IsSymbol(","):
 		now.table = now.part == from
-	case t.is("SELECT"):
+	case t.Is("SELECT"):
 		now.part = listing
-	case t.is("FROM") && now.part == listing:
+	case t.Is("FROM") && now.part == listing:
 		now.part, now.table = from, true
-	case t.is("JOIN") && now.part == from, t.is("STRAIGHT_JOIN") && now.part == from:
+	case t.Is("JOIN") && now.part == from, t.Is("STRAIGHT_JOIN") && now.part == from:
 		now.table = true
-	case t.is("LATERAL") && table:
+	case t.Is("LATERAL") && table:
 		now.table = true
-	case t.kind == word && now.part == from && slices.Contains(tailWords, strings.ToUpper(t.text)):
+	case t.Kind == lexer.Word && now.part == from && slices.Contains(tailWords, strings.ToUpper(t.Text)):
 		now.part = behind
 	}
 	return scopes
@@ -114,17 +116,17 @@ var tailWords = []string{"WHERE", "GROUP", "HAVING", "ORDER", "LIMIT", "WINDOW",
 var noNames = append([]string{"AS", "JOIN", "ON", "LEFT", "RIGHT", "INNER", "OUTER", "CROSS", "FULL", "NATURAL", "STRAIGHT_JOIN", "USING", "FOR", "LATERAL",
 	"FORCE", "USE", "IGNORE", "LOCK", "PARTITION", "SET", "SELECT", "VALUES"}, tailWords...)
 
-func cannotName(t token) bool { return slices.Contains(noNames, strings.ToUpper(t.text)) }
+func cannotName(t lexer.Token) bool { return slices.Contains(noNames, strings.ToUpper(t.Text)) }
 
 // streams reports whether the STREAM at hand is the keyword and not a table of that name.
 func (p *parser) streams() bool {
 	next := p.ahead(1)
-	switch next.kind {
-	case symbol:
-		return next.text == "("
-	case quoted:
+	switch next.Kind {
+	case lexer.Symbol:
+		return next.Text == "("
+	case lexer.Quoted:
 		return true
-	case word:
+	case lexer.Word:
 		return !cannotName(next)
 	default:
 		return false
@@ -138,15 +140,15 @@ func (p *parser) source(n int) (Source, error) {
 	var s Source
 	var err error
 	switch {
-	case p.peek().is("READ_FILES"):
+	case p.peek().Is("READ_FILES"):
 		s.Files, err = p.readFiles()
 		s.Placeholder = fmt.Sprintf("files:%d", n)
-	case p.peek().is("CLOUD_FILES"):
+	case p.peek().Is("CLOUD_FILES"):
 		s.Files, err = p.cloudFiles()
 		s.Placeholder = fmt.Sprintf("files:%d", n)
 	default:
 		const want = "the name of a table, or read_files(...)"
-		if t := p.peek(); t.kind == word && cannotName(t) {
+		if t := p.peek(); t.Kind == lexer.Word && cannotName(t) {
 			return s, p.unexpected(want)
 		}
 		s.Database, s.Table, err = p.name(want)
@@ -164,15 +166,15 @@ func (p *parser) source(n int) (Source, error) {
 // placeholder returns the text that replaces the source. Columns may be qualified by the table's name, so that becomes
 // the alias unless the statement gives one.
 func (p *parser) placeholder(s Source) string {
-	text := quote(s.Placeholder)
-	if t := p.peek(); t.kind == quoted || t.is("AS") || t.kind == word && !cannotName(t) {
+	text := lexer.QuoteName(s.Placeholder)
+	if t := p.peek(); t.Kind == lexer.Quoted || t.Is("AS") || t.Kind == lexer.Word && !cannotName(t) {
 		return text
 	}
 	alias := s.Table
 	if s.Files != nil {
 		alias = strings.ReplaceAll(s.Placeholder, ":", "_")
 	}
-	return text + " AS " + quote(alias)
+	return text + " AS " + lexer.QuoteName(alias)
 }
 
 // readFiles reads read_files('dir', key => value, ...).
@@ -260,9 +262,9 @@ func (p *parser) optionMap(into map[string]string) error {
 // value reads a literal: text, number, TRUE or FALSE.
 func (p *parser) value() (string, error) {
 	t := p.peek()
-	if t.kind == str || t.kind == number || t.is("TRUE") || t.is("FALSE") {
+	if t.Kind == lexer.String || t.Kind == lexer.Number || t.Is("TRUE") || t.Is("FALSE") {
 		p.advance()
-		return t.text, nil
+		return t.Text, nil
 	}
 	return "", p.unexpected("a text in quotes, a number, TRUE or FALSE")
 }

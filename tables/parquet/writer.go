@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
+	"sync/atomic"
 	"unsafe"
 
 	pq "github.com/parquet-go/parquet-go"
+	"golang.org/x/sync/errgroup"
 
 	"smelt/tables/batch"
 )
@@ -25,6 +28,8 @@ const (
 	indexBytes = 64
 	// fixedBytes is what a value that is no text counts for in rowGroupBytes.
 	fixedBytes = 8
+	// parallelValues is how many values are worth starting goroutines for: some hundred microseconds of work.
+	parallelValues = 16 << 10
 )
 
 // limits are what ends a part of a file; tests make small files of many parts.
@@ -39,11 +44,11 @@ type Writer struct {
 	schema batch.Schema
 	leaf   []int // position of each column among the file's columns, which parquet-go sorts by name
 	limits limits
-	values []pq.Value
-	fixed  []byte // backing of the wide decimals in values
 	stats  *stats
 	rows   int // of the open row group
 	bytes  int // of the open row group, see rowGroupBytes
+
+	scratch []*scratch // one for each core that writes
 }
 
 type countingWriter struct {
@@ -99,41 +104,117 @@ func newWriter(out io.Writer, schema batch.Schema, properties map[string]string,
 
 // Write appends the rows of a batch whose columns are those of the file, in the same order. A value that its column
 // cannot hold, such as 300 in a byte, is an error: it must not arrive as another value. Invalid UTF-8 in a text becomes
-// U+FFFD, because outside readers refuse files that hold any.
-func (w *Writer) Write(b *batch.Batch) (err error) {
-	defer guard("write Parquet rows", &err)
+// U+FFFD, because outside readers refuse files that hold any. Large batches are written by all cores, column by column.
+func (w *Writer) Write(b *batch.Batch) error {
 	columns := make([]batch.Column, len(b.Columns))
-	for c, f := range w.schema {
-		if columns[c], err = checked(b.Columns[c], f.Type, b.Len); err != nil {
-			return fmt.Errorf("column %q: %w", f.Name, err)
+	err := w.eachColumn(b.Len, func(_ *scratch, c int) (err error) {
+		if columns[c], err = checked(b.Columns[c], w.schema[c].Type, b.Len); err != nil {
+			return fmt.Errorf("column %q: %w", w.schema[c].Name, err)
 		}
 		w.stats.add(c, &columns[c], b.Len)
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	w.stats.rows += int64(b.Len)
 	for from := 0; from < b.Len; {
-		n := min(w.limits.writeRows, b.Len-from, w.limits.groupRows-w.rows)
-		writers := w.file.ColumnWriters()
-		for c := range columns {
-			w.fill(&columns[c], c, from, n)
-			if _, err := writers[w.leaf[c]].WriteRowValues(w.values); err != nil {
-				return fmt.Errorf("write column %q: %w", w.schema[c].Name, err)
-			}
+		n := w.room(columns, from, b.Len)
+		if err := w.write(columns, from, n); err != nil {
+			return err
 		}
 		from += n
-		w.rows += n
 		if w.rows >= w.limits.groupRows || w.bytes >= rowGroupBytes {
-			if err := w.file.Flush(); err != nil {
-				return fmt.Errorf("end row group: %w", err)
+			if err := w.flush(); err != nil {
+				return err
 			}
-			w.rows, w.bytes = 0, 0
 		}
 	}
 	return nil
 }
 
+// room returns how many rows behind from the open row group takes, and counts them.
+func (w *Writer) room(columns []batch.Column, from, until int) (rows int) {
+	for from+rows < until && w.rows < w.limits.groupRows && w.bytes < rowGroupBytes {
+		n := min(w.limits.writeRows, until-from-rows, w.limits.groupRows-w.rows)
+		for c := range columns {
+			w.bytes += fixedBytes * n
+			if columns[c].Strings != nil {
+				for _, s := range columns[c].Strings[from+rows : from+rows+n] {
+					w.bytes += len(s)
+				}
+			}
+		}
+		rows += n
+		w.rows += n
+	}
+	return rows
+}
+
+// write hands rows [from, from+n) to parquet-go, each column by itself: its writers share nothing before a row group ends.
+func (w *Writer) write(columns []batch.Column, from, n int) error {
+	writers := w.file.ColumnWriters()
+	return w.eachColumn(n, func(to *scratch, c int) error {
+		for at, end := from, from+n; at < end; {
+			part := min(w.limits.writeRows, end-at)
+			to.fill(&columns[c], w.schema[c].Type, w.leaf[c], at, part)
+			if _, err := writers[w.leaf[c]].WriteRowValues(to.values); err != nil {
+				return fmt.Errorf("write column %q: %w", w.schema[c].Name, err)
+			}
+			at += part
+		}
+		return nil
+	})
+}
+
+func (w *Writer) flush() (err error) {
+	defer guard("end Parquet row group", &err)
+	if err := w.file.Flush(); err != nil {
+		return fmt.Errorf("end row group: %w", err)
+	}
+	w.rows, w.bytes = 0, 0
+	return nil
+}
+
+// eachColumn calls f for each column of so many rows: on all cores where that is worth it. A panic becomes an error.
+func (w *Writer) eachColumn(rows int, f func(s *scratch, c int) error) error {
+	workers := min(runtime.GOMAXPROCS(0), len(w.schema))
+	if rows*len(w.schema) < parallelValues {
+		workers = 1
+	}
+	for len(w.scratch) < workers {
+		w.scratch = append(w.scratch, &scratch{})
+	}
+	var taken atomic.Int64
+	work := func(s *scratch) (err error) {
+		defer guard("write Parquet rows", &err)
+		for err == nil {
+			c := int(taken.Add(1)) - 1
+			if c >= len(w.schema) {
+				return nil
+			}
+			err = f(s, c)
+		}
+		return err
+	}
+	if workers == 1 {
+		return work(w.scratch[0])
+	}
+	var group errgroup.Group
+	for _, s := range w.scratch[:workers] {
+		group.Go(func() error { return work(s) })
+	}
+	return group.Wait()
+}
+
+// scratch is the buffer through which one core hands values to parquet-go.
+type scratch struct {
+	values []pq.Value
+	fixed  []byte // backing of the wide decimals in values
+}
+
 // fill puts values [from, from+n) of one column into the buffer.
-func (w *Writer) fill(col *batch.Column, c, from, n int) {
-	typ, leaf := w.schema[c].Type, w.leaf[c]
+func (w *scratch) fill(col *batch.Column, typ batch.Type, leaf, from, n int) {
 	w.values, w.fixed = w.values[:0], w.fixed[:0]
 	null := pq.NullValue().Level(0, 0, leaf)
 	for i := from; i < from+n; i++ {
@@ -143,15 +224,9 @@ func (w *Writer) fill(col *batch.Column, c, from, n int) {
 		}
 		w.values = append(w.values, w.value(col, typ, i).Level(0, 1, leaf))
 	}
-	w.bytes += fixedBytes * n
-	if col.Strings != nil {
-		for _, s := range col.Strings[from : from+n] {
-			w.bytes += len(s)
-		}
-	}
 }
 
-func (w *Writer) value(col *batch.Column, t batch.Type, i int) pq.Value {
+func (w *scratch) value(col *batch.Column, t batch.Type, i int) pq.Value {
 	switch t.Kind {
 	case batch.Boolean:
 		return pq.BooleanValue(col.Bools[i])
@@ -172,7 +247,7 @@ func (w *Writer) value(col *batch.Column, t batch.Type, i int) pq.Value {
 	}
 }
 
-func (w *Writer) decimal(v batch.Int128, precision int) pq.Value {
+func (w *scratch) decimal(v batch.Int128, precision int) pq.Value {
 	switch {
 	case precision <= int32Digits:
 		return pq.Int32Value(int32(v.Lo))

@@ -1,4 +1,7 @@
-package ddl
+// Package lexer cuts SQL text into tokens, as MySQL and Spark both do, without knowing a grammar: quotes, comments, the
+// content of /*! */ comments, which MySQL executes, and the markers of Databricks notebooks. Places are byte offsets; lines
+// and columns, which errors state, count from 1, columns in characters. Errors are *SyntaxError.
+package lexer
 
 import (
 	"fmt"
@@ -7,29 +10,32 @@ import (
 	"unicode/utf8"
 )
 
-// kind of a token.
-type kind uint8
+// Kind of a token.
+type Kind uint8
 
 const (
-	word   kind = iota + 1 // bare identifier or keyword
-	quoted                 // `identifier`
-	str                    // 'text' or "text"
-	number
-	symbol // one character, or =>
-	end
+	Word   Kind = iota + 1 // bare identifier or keyword
+	Quoted                 // `identifier`
+	String                 // 'text' or "text"
+	Number                 // digits and what follows them without a space
+	Symbol                 // one character, or =>
+	End                    // of the text
 )
 
-// token is one lexical element of a statement. Comments and white space are no tokens.
-type token struct {
-	kind  kind
-	text  string // as written; for quoted and str without quotes and escapes
-	start int    // byte offset of its first character
-	stop  int    // byte offset behind its last character
-	bang  int    // which /*! */ of the text it stands in, counted from 1; 0 for none
+// Token is one lexical element of a statement. Comments and white space are no tokens.
+type Token struct {
+	Kind  Kind
+	Text  string // as written; for Quoted and String without quotes and escapes
+	Start int    // byte offset of its first character
+	Stop  int    // byte offset behind its last character
+	Bang  int    // which /*! */ of the text it stands in, counted from 1; 0 for none
 }
 
-// is reports whether the token is the bare keyword, in any case.
-func (t token) is(keyword string) bool { return t.kind == word && strings.EqualFold(t.text, keyword) }
+// Is reports whether the token is the bare keyword, in any case.
+func (t Token) Is(keyword string) bool { return t.Kind == Word && strings.EqualFold(t.Text, keyword) }
+
+// IsSymbol reports whether the token is this symbol.
+func (t Token) IsSymbol(s string) bool { return t.Kind == Symbol && t.Text == s }
 
 // SyntaxError says where a statement of ours could not be read. It is returned wrapped in nothing, so that clients get
 // the text as it stands.
@@ -47,8 +53,8 @@ func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("syntax error at line %d, column %d: want %s, got %s", e.Line, e.Column, e.Want, e.Got)
 }
 
-// place returns line and column of a byte offset.
-func place(text string, offset int) (line, column int) {
+// Place returns line and column of a byte offset.
+func Place(text string, offset int) (line, column int) {
 	before := text[:min(offset, len(text))]
 	line = 1 + strings.Count(before, "\n")
 	return line, 1 + utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:])
@@ -64,28 +70,28 @@ type lexer struct {
 }
 
 func (l *lexer) errorAt(offset int, want, got string) *SyntaxError {
-	line, column := place(l.text, offset)
+	line, column := Place(l.text, offset)
 	return &SyntaxError{Line: line, Column: column, Want: want, Got: got}
 }
 
 // next returns the next token; at the end of the text its kind is end.
-func (l *lexer) next() (token, error) {
+func (l *lexer) next() (Token, error) {
 	if err := l.skip(); err != nil {
-		return token{}, err
+		return Token{}, err
 	}
 	t, err := l.token()
-	t.bang = l.bang
-	if t.kind == end && l.bang != 0 {
-		return token{}, l.errorAt(l.open, "a closing */", "the end of the text")
+	t.Bang = l.bang
+	if t.Kind == End && l.bang != 0 {
+		return Token{}, l.errorAt(l.open, "a closing */", "the end of the text")
 	}
 	return t, err
 }
 
 // token reads what begins at the present place.
-func (l *lexer) token() (token, error) {
+func (l *lexer) token() (Token, error) {
 	start := l.pos
 	if start >= len(l.text) {
-		return token{kind: end, start: len(l.text), stop: len(l.text)}, nil
+		return Token{Kind: End, Start: len(l.text), Stop: len(l.text)}, nil
 	}
 	c := l.text[start]
 	switch {
@@ -95,10 +101,10 @@ func (l *lexer) token() (token, error) {
 		for l.pos < len(l.text) && (isWordByte(l.text[l.pos]) || l.text[l.pos] == '.') {
 			l.pos++
 		}
-		return token{kind: number, text: l.text[start:l.pos], start: start, stop: l.pos}, nil
+		return Token{Kind: Number, Text: l.text[start:l.pos], Start: start, Stop: l.pos}, nil
 	case strings.HasPrefix(l.text[start:], "=>"):
 		l.pos += 2
-		return token{kind: symbol, text: "=>", start: start, stop: l.pos}, nil
+		return Token{Kind: Symbol, Text: "=>", Start: start, Stop: l.pos}, nil
 	}
 	r, size := utf8.DecodeRuneInString(l.text[start:])
 	if isWordRune(r) {
@@ -109,10 +115,10 @@ func (l *lexer) token() (token, error) {
 			}
 			l.pos += size
 		}
-		return token{kind: word, text: l.text[start:l.pos], start: start, stop: l.pos}, nil
+		return Token{Kind: Word, Text: l.text[start:l.pos], Start: start, Stop: l.pos}, nil
 	}
 	l.pos += size
-	return token{kind: symbol, text: l.text[start:l.pos], start: start, stop: l.pos}, nil
+	return Token{Kind: Symbol, Text: l.text[start:l.pos], Start: start, Stop: l.pos}, nil
 }
 
 func isWordByte(c byte) bool {
@@ -124,7 +130,7 @@ func isWordRune(r rune) bool {
 }
 
 // quotes reads a quoted token; a doubled quote and, but for backticks, a backslash escape stand for themselves.
-func (l *lexer) quotes(q byte) (token, error) {
+func (l *lexer) quotes(q byte) (Token, error) {
 	start := l.pos
 	var text strings.Builder
 	for l.pos++; l.pos < len(l.text); l.pos++ {
@@ -138,16 +144,16 @@ func (l *lexer) quotes(q byte) (token, error) {
 			text.WriteByte(q)
 		case c == q:
 			l.pos++
-			k := str
+			k := String
 			if q == '`' {
-				k = quoted
+				k = Quoted
 			}
-			return token{kind: k, text: text.String(), start: start, stop: l.pos}, nil
+			return Token{Kind: k, Text: text.String(), Start: start, Stop: l.pos}, nil
 		default:
 			text.WriteByte(c)
 		}
 	}
-	return token{}, l.errorAt(start, fmt.Sprintf("a closing %c", q), "the end of the text")
+	return Token{}, l.errorAt(start, fmt.Sprintf("a closing %c", q), "the end of the text")
 }
 
 // unescape returns what MySQL makes of a backslash and c; % and _ keep the backslash, as in LIKE patterns.
@@ -210,39 +216,53 @@ func (l *lexer) skip() error {
 	return nil
 }
 
-// tokens reads the whole text.
-func tokens(text string) ([]token, error) {
+// Tokens reads the whole text; the last one is of kind End.
+func Tokens(text string) ([]Token, error) {
 	l := &lexer{text: text}
-	var all []token
+	var all []Token
 	for {
 		t, err := l.next()
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, t)
-		if t.kind == end {
+		if t.Kind == End {
 			return all, nil
 		}
 	}
 }
 
-// cut returns the part of the text from the first to the last of the tokens, which are some. A /*! that begins before
+// Cut returns the part of the text from the first to the last of the tokens, which are some. A /*! that begins before
 // the part and ends in it, or the other way round, gets its missing bracket; one around the whole part is left out.
-func cut(text string, part []token) string {
+func Cut(text string, part []Token) string {
 	first, last := part[0], part[len(part)-1]
-	return framed(text[first.start:last.stop], first, last)
+	return Framed(text[first.Start:last.Stop], first, last)
 }
 
-// framed gives text, which reaches from first to last, the brackets that were cut off it.
-func framed(text string, first, last token) string {
-	if first.bang == last.bang {
+// Framed gives text, which reaches from first to last, the brackets of /*! */ that were cut off it.
+func Framed(text string, first, last Token) string {
+	if first.Bang == last.Bang {
 		return text
 	}
-	if first.bang != 0 {
+	if first.Bang != 0 {
 		text = "/*! " + text
 	}
-	if last.bang != 0 {
+	if last.Bang != 0 {
 		text += " */"
 	}
 	return text
+}
+
+// Head returns the bare words at the start of a statement in upper case, most of them at the most.
+func Head(sql string, most int) []string {
+	l := &lexer{text: sql}
+	var words []string
+	for len(words) < most {
+		t, err := l.next()
+		if err != nil || t.Kind != Word {
+			break
+		}
+		words = append(words, strings.ToUpper(t.Text))
+	}
+	return words
 }
