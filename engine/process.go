@@ -10,6 +10,8 @@ import (
 	"github.com/dolthub/go-mysql-server/sql/planbuilder"
 	vitesslog "github.com/dolthub/vitess/go/vt/log"
 	"github.com/sirupsen/logrus"
+
+	"smelt/functions"
 )
 
 // noDirectory is where the server may read and write files for clients: nowhere. The check of go-mysql-server compares
@@ -34,7 +36,7 @@ var prepareProcess = sync.OnceValue(func() error {
 		analyzer.AlwaysBeforeDefault = []analyzer.Rule{{Id: ruleMendEdits, Apply: mendEdits}}
 	}
 	builtIn := planbuilder.IsAggregateFunc
-	planbuilder.IsAggregateFunc = func(name string) bool { return name == sumName || builtIn(name) }
+	planbuilder.IsAggregateFunc = func(name string) bool { return name == sumName || functions.IsAggregate(name) || builtIn(name) }
 	err := sql.SystemVariables.AssignValues(map[string]any{
 		"version": serverVersion, "version_comment": "smelt", "secure_file_priv": noDirectory, "local_infile": int8(0),
 	})

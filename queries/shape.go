@@ -130,7 +130,8 @@ func setReason(s *sqlparser.SetOp) string {
 }
 
 // moreAggregates are aggregates of the SQL engine that the parser does not count among them.
-var moreAggregates = map[string]bool{"any_value": true, "first": true, "last": true}
+var moreAggregates = map[string]bool{"any_value": true, "first": true, "last": true, "accuracy_score": true, "precision_score": true, "recall_score": true,
+	"f1_score": true, "confusion_matrix": true}
 
 // aggregateIn names an aggregate or window function among the expressions of the SELECT itself; those of subqueries
 // have a scope of their own.
