@@ -10,7 +10,8 @@ import (
 const metadata = "_metadata"
 
 // moreAggregates are aggregates of the SQL engine that the parser does not count among them.
-var moreAggregates = map[string]bool{"any_value": true, "first": true, "last": true, "json_arrayagg": true, "json_objectagg": true}
+var moreAggregates = map[string]bool{"any_value": true, "first": true, "last": true, "json_arrayagg": true, "json_objectagg": true,
+	"accuracy_score": true, "precision_score": true, "recall_score": true, "f1_score": true, "confusion_matrix": true}
 
 func aggregates(f *sqlparser.FuncExpr) bool {
 	return f.IsAggregate() || moreAggregates[f.Name.Lowered()]
