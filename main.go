@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -35,7 +36,16 @@ type dataFlags struct {
 	Data      string   `default:"data" placeholder:"DIR" help:"Directory of the tables (${default})."`
 	Watch     string   `placeholder:"DIR" help:"Landing directory: relative paths of read_files are looked up in it. Without a pipeline it becomes the table live.bronze."`
 	AllowPath []string `placeholder:"DIR" help:"A further directory that read_files may name; repeatable."`
+	LedgerMB  int64    `name:"ledger-mb" default:"${ledger}" placeholder:"N" help:"Memory for known predictions (${default} MB), which smelt.predictions keeps; the oldest go first. 0 turns it off."`
 	Verbose   bool     `short:"v" help:"Log each batch."`
+}
+
+// ledgerBytes is the flag as engine.Config has it.
+func (f dataFlags) ledgerBytes() int64 {
+	if f.LedgerMB <= 0 {
+		return -1
+	}
+	return f.LedgerMB << 20
 }
 
 type serveCmd struct {
@@ -77,7 +87,7 @@ func (c serveCmd) Run(ctx context.Context) error {
 	e, err := engine.Open(ctx, engine.Config{
 		DataDir: c.Data, Watch: c.Watch, AllowPaths: c.AllowPath, Pipelines: c.Pipeline,
 		Listen: c.Listen, HTTP: c.HTTP, User: c.User, Password: os.Getenv("SMELT_PASSWORD"),
-		IngestToken: os.Getenv("SMELT_INGEST_TOKEN"), StatementTimeout: c.Timeout, Logger: logger(c.Verbose),
+		IngestToken: os.Getenv("SMELT_INGEST_TOKEN"), StatementTimeout: c.Timeout, LedgerBytes: c.ledgerBytes(), Logger: logger(c.Verbose),
 	})
 	if err != nil {
 		return err
@@ -92,7 +102,7 @@ func (c serveCmd) Run(ctx context.Context) error {
 func (c runCmd) Run(ctx context.Context) error {
 	return engine.RunBatch(ctx, engine.Config{
 		DataDir: c.Data, Watch: c.Watch, AllowPaths: c.AllowPath, Pipelines: []string{c.Pipeline},
-		FullRefresh: c.FullRefresh, Logger: logger(c.Verbose),
+		FullRefresh: c.FullRefresh, LedgerBytes: c.ledgerBytes(), Logger: logger(c.Verbose),
 	}, os.Stderr)
 }
 
@@ -134,7 +144,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var c cli
-	parser := kong.Must(&c, kong.Name("smelt"), kong.UsageOnError(), kong.Vars{"listen": engine.DefaultListen, "http": engine.DefaultHTTP},
+	parser := kong.Must(&c, kong.Name("smelt"), kong.UsageOnError(), kong.Vars{"listen": engine.DefaultListen, "http": engine.DefaultHTTP, "ledger": strconv.Itoa(engine.DefaultLedgerMB)},
 		kong.Description("Watched directories as tables, models as SQL functions, SELECTs kept up to date."), kong.BindTo(ctx, (*context.Context)(nil)))
 	command, err := parser.Parse(os.Args[1:])
 	if err != nil {

@@ -17,7 +17,7 @@ var ErrDifference = errors.New("differences found")
 // log, that streaming tables hold what their batches and ledgers say, and that each view equals its SELECT. It prints
 // one line for each comparison on out, and the first difference of those that fail. Nothing is changed.
 func Check(ctx context.Context, cfg Config, out io.Writer) (err error) {
-	cfg.Listen, cfg.HTTP, cfg.Pipelines = "", "", nil
+	cfg.Listen, cfg.HTTP, cfg.Pipelines, cfg.LedgerBytes = "", "", nil, -1
 	if _, err := os.Stat(cfg.DataDir); err != nil {
 		return fmt.Errorf("open data directory: %w", err) // to open it would make it
 	}

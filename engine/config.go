@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"smelt/engine/predictions"
 	"smelt/tables/vfs"
 	"smelt/tables/vfs/killfs"
 )
@@ -18,6 +19,9 @@ const DefaultListen = "127.0.0.1:3307"
 
 // DefaultHTTP is the address of the status page when a command names none.
 const DefaultHTTP = "127.0.0.1:8080"
+
+// DefaultLedgerMB is the bound of smelt.predictions when a command names none.
+const DefaultLedgerMB = predictions.DefaultBytes >> 20
 
 // Config says what an Engine serves. The zero value of a field means what its comment says.
 type Config struct {
@@ -35,6 +39,9 @@ type Config struct {
 	AllowPaths []string // further directories that read_files may name
 
 	FullRefresh bool // rebuild the pipelines' tables from the start once, before anything else runs
+
+	// LedgerBytes bounds smelt.predictions in memory; 0 means predictions.DefaultBytes, a negative one turns it off.
+	LedgerBytes int64
 
 	OnnxLibrary      string        // ONNX Runtime library file; "" searches as models.Config says
 	StatementTimeout time.Duration // limit of one client statement; 0 means the default of the SQL server

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"smelt/autoload"
+	"smelt/engine/predictions"
 	"smelt/engine/status"
 	"smelt/functions"
 	"smelt/models"
@@ -33,6 +34,8 @@ type Engine struct {
 	feeds     *feeds
 	server    *Server        // nil in batch mode
 	page      *status.Server // nil without a status page
+
+	predictions *predictions.Ledger // nil when it is off
 
 	closeOnce sync.Once
 	closeErr  error
@@ -67,8 +70,13 @@ func (e *Engine) open(ctx context.Context) error {
 		return err
 	}
 	e.feeds = newFeeds(e.cfg, files, e.log)
+	var ledger models.Ledger
+	if e.cfg.LedgerBytes >= 0 {
+		e.predictions = predictions.Open(predictions.Config{Store: e.store, Bytes: e.cfg.LedgerBytes, Logger: e.log})
+		ledger = e.predictions
+	}
 	if e.models, err = models.Open(models.Config{
-		Library: e.cfg.OnnxLibrary, Disk: modelDisk{files, filepath.Join(e.cfg.DataDir, modelDir)}, Permits: e.feeds.permits,
+		Library: e.cfg.OnnxLibrary, Ledger: ledger, Disk: modelDisk{files, filepath.Join(e.cfg.DataDir, modelDir)}, Permits: e.feeds.permits,
 		Taken: func(name string) bool { return e.sql.taken(name) }, Logger: e.log,
 	}); err != nil {
 		return err
@@ -222,6 +230,9 @@ func (e *Engine) Close(ctx context.Context) error {
 		}
 		if e.models != nil {
 			errs = append(errs, e.models.Close())
+		}
+		if e.predictions != nil {
+			errs = append(errs, e.predictions.Close(ctx))
 		}
 		if e.store != nil {
 			errs = append(errs, e.store.Close())

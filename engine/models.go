@@ -12,6 +12,7 @@ import (
 	"github.com/dolthub/go-mysql-server/sql/expression/function"
 	"github.com/dolthub/vitess/go/vt/sqlparser"
 
+	"smelt/engine/predictions"
 	"smelt/models"
 	"smelt/tables"
 	"smelt/tables/vfs"
@@ -164,6 +165,13 @@ func (e *Engine) modelVersionsTable(context.Context) (tables.Relation, error) {
 		}
 	}
 	return tables.FromBatches(modelVersionsSchema, b), nil
+}
+
+func (e *Engine) predictionsTable(ctx context.Context) (tables.Relation, error) {
+	if e.predictions == nil {
+		return tables.FromBatches(predictions.Schema), nil
+	}
+	return e.predictions.Relation(ctx)
 }
 
 var modelHistorySchema = tables.Schema{

@@ -41,6 +41,9 @@ var (
 func (p *provider) AllDatabases(*sql.Context) []sql.Database {
 	out := []sql.Database{}
 	for _, name := range p.store.Databases() {
+		if strings.EqualFold(name, systemDatabase) {
+			continue // holds what smelt.predictions shows
+		}
 		out = append(out, &storeDatabase{provider: p, name: name})
 	}
 	return append(out, &systemDB{provider: p})

@@ -8,6 +8,8 @@ import (
 	"github.com/dolthub/go-mysql-server/sql/planbuilder"
 	"github.com/dolthub/vitess/go/vt/sqlparser"
 
+	"smelt/functions"
+	"smelt/models"
 	"smelt/queries"
 	"smelt/tables"
 )
@@ -20,7 +22,10 @@ var (
 // query runs one SELECT over the relations of q and returns its rows in batches; it is a queries.QueryFunc. Names that
 // q.Tables does not hold are read from the store, each at one version.
 func (e *sqlEngine) query(ctx context.Context, q queries.Query) (queries.Result, error) {
-	ctx, cancel := context.WithCancel(withStatement(ctx, q.SQL, q.Tables))
+	ctx, cancel := context.WithCancel(functions.WithVersions(withStatement(ctx, q.SQL, q.Tables), q.Models))
+	if q.Count != nil {
+		ctx = models.WithUsage(ctx, q.Count)
+	}
 	result, err := e.start(ctx, q, cancel)
 	if err != nil {
 		err = inward(ctx, e.log, err) // before cancel, which would look like a KILL

@@ -3,11 +3,13 @@ package models
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 	"unicode"
 )
 
@@ -19,8 +21,8 @@ const maxCachedTerms = 32_768
 
 // Keyword is a term of a text and its cosine similarity to the whole, rounded to four digits.
 type Keyword struct {
-	Term  string
-	Score float64
+	Term  string  `json:"keyword"`
+	Score float64 `json:"score"`
 }
 
 // KeywordOptions are KeyBERT's; the zero value gives its defaults.
@@ -43,7 +45,54 @@ func (r *Registry) Keywords(ctx context.Context, name string, texts []string, o 
 	if o.TopN < 0 || o.MaxNgram < 0 || o.Diversity < 0 || o.Diversity > 1 {
 		return nil, fmt.Errorf("keywords with %q: top_n %d and max_ngram %d must be positive and diversity %g between 0 and 1", name, o.TopN, o.MaxNgram, o.Diversity)
 	}
-	docs, err := r.Embed(ctx, name, texts)
+	m, err := r.loaded(name, Encoder)
+	if err != nil {
+		return nil, err
+	}
+	return r.rememberedKeywords(ctx, m, texts, o)
+}
+
+// rememberedKeywords asks the ledger first. It keeps the keywords of a text and not the embeddings behind them, which are
+// a hundred times as long.
+func (r *Registry) rememberedKeywords(ctx context.Context, m *model, texts []string, o KeywordOptions) ([][]Keyword, error) {
+	if r.cfg.Ledger == nil {
+		count(ctx, len(texts), 0)
+		return r.keywords(ctx, m, texts, o)
+	}
+	inputs, known := digestInputs(fmt.Sprintf("keywords %d %d %t %g", o.TopN, o.MaxNgram, o.MMR, o.Diversity), texts), make([]string, len(texts))
+	r.cfg.Ledger.Find(ctx, m.info.Digest, inputs, known)
+	out := make([][]Keyword, len(texts))
+	var missing []string
+	var places []int
+	for i, text := range known {
+		if text == "" || json.Unmarshal([]byte(text), &out[i]) != nil {
+			missing, places = append(missing, texts[i]), append(places, i)
+		}
+	}
+	count(ctx, len(missing), len(texts)-len(missing))
+	if len(missing) == 0 {
+		return out, nil
+	}
+	began := time.Now()
+	fresh, err := r.keywords(ctx, m, missing, o)
+	if err != nil {
+		return nil, err
+	}
+	named, outputs := make([]InputDigest, len(missing)), make([]string, len(missing))
+	for i, at := range places {
+		out[at], named[i] = fresh[i], inputs[at]
+		text, err := json.Marshal(fresh[i])
+		if err != nil {
+			return nil, fmt.Errorf("keep keywords: %w", err)
+		}
+		outputs[i] = string(text)
+	}
+	r.cfg.Ledger.Add(m.info.Digest, m.info.Name, named, outputs, time.Since(began)/time.Duration(len(missing)))
+	return out, nil
+}
+
+func (r *Registry) keywords(ctx context.Context, m *model, texts []string, o KeywordOptions) ([][]Keyword, error) {
+	docs, err := r.embed(ctx, m, texts, r.run)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +100,7 @@ func (r *Registry) Keywords(ctx context.Context, name string, texts []string, o 
 	for i, text := range texts {
 		terms[i] = candidateTerms(text, o.MaxNgram)
 	}
-	vectors, err := r.embedTerms(ctx, name, terms)
+	vectors, err := r.embedTerms(ctx, m, terms)
 	if err != nil {
 		return nil, err
 	}
@@ -120,11 +169,7 @@ func vectorizerWords(text string) []string {
 }
 
 // embedTerms embeds the terms of all texts, each once; those met before come from the cache.
-func (r *Registry) embedTerms(ctx context.Context, name string, terms [][]string) (map[string][]float32, error) {
-	m, err := r.described(name)
-	if err != nil {
-		return nil, err
-	}
+func (r *Registry) embedTerms(ctx context.Context, m *model, terms [][]string) (map[string][]float32, error) {
 	vectors := map[string][]float32{}
 	var missing []string
 	for _, of := range terms {
@@ -139,7 +184,7 @@ func (r *Registry) embedTerms(ctx context.Context, name string, terms [][]string
 			vectors[t] = v
 		}
 	}
-	fresh, err := r.Embed(ctx, name, missing)
+	fresh, err := r.embed(ctx, m, missing, r.run)
 	if err != nil {
 		return nil, err
 	}

@@ -43,6 +43,7 @@ const (
 type Config struct {
 	Library string                 // ONNX Runtime library file; "" searches as package onnx says
 	Workers int                    // texts are scored on this many threads, for all callers together; 0 means one a core
+	Ledger  Ledger                 // remembers predictions; nil: none does
 	Disk    Disk                   // keeps models that are made here; nil: none can be
 	Permits func(path string) bool // whether a model may be read from there; nil permits nothing
 	Taken   func(name string) bool // whether a function of that name exists already; nil: none does
@@ -261,7 +262,7 @@ func (r *Registry) Classify(ctx context.Context, name string, texts []string) ([
 		return nil, err
 	}
 	out := make([]Classification, len(texts))
-	err = r.run(ctx, m, texts, func(i int, logits []float32) error {
+	err = r.outputs(ctx, m, texts, func(i int, logits []float32) error {
 		c, err := m.classification(logits)
 		out[i] = c
 		return err
@@ -278,8 +279,13 @@ func (r *Registry) Embed(ctx context.Context, name string, texts []string) ([][]
 	if err != nil {
 		return nil, err
 	}
+	return r.embed(ctx, m, texts, r.outputs)
+}
+
+// embed makes embeddings of what run gives.
+func (r *Registry) embed(ctx context.Context, m *model, texts []string, run func(context.Context, *model, []string, func(int, []float32) error) error) ([][]float32, error) {
 	out := make([][]float32, len(texts))
-	err = r.run(ctx, m, texts, func(i int, vector []float32) error {
+	err := run(ctx, m, texts, func(i int, vector []float32) error {
 		out[i] = normalized(vector)
 		return nil
 	})

@@ -236,9 +236,9 @@ func TestSentimentOnRowsItWasNotTrainedOn(t *testing.T) {
 	require.Greater(t, recall, 0.675)
 }
 
-func BenchmarkClassify(b *testing.B) {
-	r := registry(b)
-	texts := make([]string, 10_000)
+// benchmarkTexts makes up texts of 5 to 24 words.
+func benchmarkTexts(n int) []string {
+	texts := make([]string, n)
 	random := rand.New(rand.NewPCG(1, 2))
 	words := strings.Fields("the flight was late again thanks for nothing love this so much why is it raining today coffee please")
 	for i := range texts {
@@ -248,6 +248,12 @@ func BenchmarkClassify(b *testing.B) {
 		}
 		texts[i] = strings.Join(text, " ")
 	}
+	return texts
+}
+
+func BenchmarkClassify(b *testing.B) {
+	r := registry(b)
+	texts := benchmarkTexts(10_000)
 	for _, name := range []string{"sentiment", "topic"} {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {

@@ -22,6 +22,12 @@ type Query struct {
 	// Tables maps a placeholder such as "stream:bronze", or "database.table" in lower case, to what it reads. Other
 	// names are tables of the store at their newest version.
 	Tables map[string]tables.Relation
+	// Models says which version the name of a model means in the query, by the ID of the version; other names mean what
+	// they mean when the query begins.
+	Models map[string]string
+	// Count is told, from several goroutines, how many texts models scored for the query and how many predictions were
+	// known; it may be nil.
+	Count func(scored, known int)
 }
 
 // Result is the rows of a query.
