@@ -52,9 +52,19 @@ func (e *Engine) lineage(context.Context) (tables.Relation, error) {
 	return tables.FromBatches(lineageSchema, b), nil
 }
 
-// modelOf tells the flows which model a function calls; the literals are not looked at while no function names its model
-// in an argument.
-func (e *Engine) modelOf(function string, _ []string) (lineage.Model, bool) {
-	m, ok := e.functions.Model(function)
-	return lineage.Model{Name: m.Name, Version: strconv.Itoa(m.Version), Digest: m.Digest}, ok
+// modelOf tells the flows which version of a model a function asks now.
+func (e *Engine) modelOf(function string, literals []string) (lineage.Model, bool) {
+	first := ""
+	if len(literals) > 0 {
+		first = literals[0]
+	}
+	name, ok := e.functions.Refers(function, first)
+	if !ok {
+		return lineage.Model{}, false
+	}
+	m, err := e.models.Resolve(name)
+	if err != nil {
+		return lineage.Model{Name: name}, true // there is no such version any more
+	}
+	return lineage.Model{Name: m.Name, Version: strconv.Itoa(m.Version), Digest: m.Digest}, true
 }

@@ -88,20 +88,6 @@ func (s *Set) Function(name string) (sql.Function, bool) {
 	}}, true
 }
 
-// Model returns the model that a function calls now; ok is false for a function that calls none.
-func (s *Set) Model(function string) (info models.Info, ok bool) {
-	sp, ok := s.spec(strings.ToLower(function))
-	if !ok || sp.model == "" {
-		return models.Info{}, false
-	}
-	for _, m := range s.predictor.Models() {
-		if strings.EqualFold(m.Name, sp.model) {
-			return m, true
-		}
-	}
-	return models.Info{}, false
-}
-
 // Names returns the names of all functions, sorted.
 func (s *Set) Names() []string {
 	names := []string{"topics", "keywords", "embed", "similarity", "mentions", "hashtags", predictName}
