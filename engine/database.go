@@ -10,6 +10,7 @@ import (
 
 	"github.com/dolthub/go-mysql-server/sql"
 
+	"smelt/queries"
 	"smelt/tables"
 )
 
@@ -61,7 +62,17 @@ func (d *storeDatabase) GetTableInsensitive(ctx *sql.Context, name string) (sql.
 	if err := t.Refresh(); err != nil {
 		return nil, false, edge(err)
 	}
-	return found(newStoreTable(d.provider, t, current.pin(t), current.namesOwn()))
+	pinned := current.pin(t)
+	if pinned.Definition().Properties[propertyKind] != kindQuarantine {
+		return found(newStoreTable(d.provider, t, pinned, pinned, current.namesOwn()))
+	}
+	// DELETE knows rows by all of their values.
+	own := current.namesOwn() || current.begins("delete")
+	rows := tables.Relation(pinned)
+	if of, err := d.provider.store.Table(database, strings.TrimSuffix(t.Name(), queries.QuarantineSuffix)); err == nil {
+		rows = queries.InQuarantine(pinned, current.pin(of))
+	}
+	return found(newStoreTable(d.provider, t, pinned, rows, own))
 }
 
 func found[T sql.Table](t T, err error) (sql.Table, bool, error) {
@@ -178,6 +189,11 @@ func (p *provider) ownedByFlow(database, name, statement string) error {
 		kind, hint = "STREAMING TABLE", "DROP STREAMING TABLE"
 	case "materialized_view":
 		kind, hint = "MATERIALIZED VIEW", "DROP MATERIALIZED VIEW"
+	case kindQuarantine:
+		if statement == "DELETE" {
+			return nil
+		}
+		return ownedByQuarantine(database, name, statement)
 	default:
 		return nil
 	}

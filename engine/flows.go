@@ -32,6 +32,12 @@ type Flows interface {
 	OnFile(ctx context.Context, s *ddl.OnTable, database string) (rows int64, err error)
 	// ModelsChanged has the flows look whether a model that they ask means another version now.
 	ModelsChanged()
+	// Replay judges the rows of a quarantine by the rules of today, and returns how many moved into the table and were kept.
+	Replay(ctx context.Context, s *ddl.OnRules, database string) (moved, kept int64, err error)
+	// Quarantined lists what is in quarantine; table "" asks for all tables.
+	Quarantined(ctx context.Context, database, table string) ([]queries.Quarantined, error)
+	// AlterRules adds or drops an expectation.
+	AlterRules(ctx context.Context, s *ddl.OnRules, database string) error
 	// Flows returns the state of every flow.
 	Flows() []queries.Status
 }

@@ -160,6 +160,21 @@ func (f *fakeFlows) DropFlow(_ context.Context, database, name string, ifExists 
 	return nil
 }
 
+func (f *fakeFlows) Replay(_ context.Context, s *ddl.OnRules, database string) (moved, kept int64, err error) {
+	f.calls = append(f.calls, fmt.Sprintf("replay %s.%s where %q", database, s.Name, s.Where))
+	return 1, 2, nil
+}
+
+func (f *fakeFlows) Quarantined(_ context.Context, database, table string) ([]queries.Quarantined, error) {
+	f.calls = append(f.calls, "quarantined "+database+"."+table)
+	return nil, nil
+}
+
+func (f *fakeFlows) AlterRules(_ context.Context, s *ddl.OnRules, database string) error {
+	f.calls = append(f.calls, s.Verb+" "+s.Rule.Name+" of "+database+"."+s.Name)
+	return nil
+}
+
 func (f *fakeFlows) OnFile(_ context.Context, s *ddl.OnTable, database string) (int64, error) {
 	f.calls = append(f.calls, fmt.Sprintf("%s %q of %s.%s", s.Verb, s.File, database, s.Name))
 	return 2, nil

@@ -71,6 +71,8 @@ func (p *parser) inject(statement ddl.Statement) sqlparser.Statement {
 		if n = e.onModel(s); n.IsReadOnly() {
 			auth = sqlparser.AuthType_IGNORE
 		}
+	case *ddl.OnRules:
+		n, auth = e.onRules(s)
 	case *ddl.OnTable:
 		if s.File != "" {
 			n.name, n.run = s.Verb, func(ctx *sql.Context) (sql.RowIter, error) { return e.onFile(ctx, s) }

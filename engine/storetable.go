@@ -24,10 +24,10 @@ var (
 	_ sql.ProjectedTable    = (*storeTable)(nil)
 )
 
-// newStoreTable shows a table; own has the columns be there that the system keeps for itself.
-func newStoreTable(p *provider, t *tables.Table, snapshot *tables.Snapshot, own bool) (*storeTable, error) {
+// newStoreTable shows rows of a table; own has the columns be there that the system keeps for itself.
+func newStoreTable(p *provider, t *tables.Table, snapshot *tables.Snapshot, rows tables.Relation, own bool) (*storeTable, error) {
 	def := snapshot.Definition()
-	r, err := newRelationTable(t.Database(), t.Name(), def.Comment, withoutOwn(snapshot, own))
+	r, err := newRelationTable(t.Database(), t.Name(), def.Comment, withoutOwn(rows, own))
 	if err != nil {
 		return nil, err
 	}

@@ -120,6 +120,7 @@ var progressSchema = tables.Schema{
 	{Name: "rows_in", Type: longType},
 	{Name: "rows_out", Type: longType},
 	{Name: "dropped", Type: longType, Comment: "rows dropped by expectations"},
+	{Name: "quarantined", Type: longType, Comment: "rows that expectations put into quarantine"},
 	{Name: "files", Type: longType, Comment: "source files read"},
 	{Name: "bytes", Type: longType, Comment: "bytes of source files read"},
 	{Name: "strategy", Type: textType},
@@ -150,7 +151,7 @@ func (e *Engine) progress(ctx context.Context) (tables.Relation, error) {
 	b := tables.NewBatch(progressSchema, 0)
 	err := e.eachBatch(ctx, func(s queries.Status, p queries.Progress) {
 		appendRow(b, s.Database, s.Table, p.Version, p.Started, p.Duration.Milliseconds(), p.Read.Milliseconds(), p.Query.Milliseconds(),
-			p.Write.Milliseconds(), p.RowsIn, p.RowsOut, p.Dropped, p.Files, p.Bytes, p.Strategy, p.Reason)
+			p.Write.Milliseconds(), p.RowsIn, p.RowsOut, p.Dropped, p.Quarantined, p.Files, p.Bytes, p.Strategy, p.Reason)
 	})
 	return tables.FromBatches(progressSchema, b), err
 }
@@ -161,7 +162,7 @@ var expectationsSchema = tables.Schema{
 	{Name: "version", Type: longType, Comment: "Delta version that the batch made"},
 	{Name: "started", Type: timeType, Comment: "UTC"},
 	{Name: "expectation", Type: textType},
-	{Name: "action", Type: textType, Comment: "what the rule does today: warn, drop row or fail update"},
+	{Name: "action", Type: textType, Comment: "what the rule did: warn, drop row, fail update or quarantine"},
 	{Name: "passed", Type: longType},
 	{Name: "failed", Type: longType},
 }
@@ -170,7 +171,11 @@ func (e *Engine) expectations(ctx context.Context) (tables.Relation, error) {
 	b := tables.NewBatch(expectationsSchema, 0)
 	err := e.eachBatch(ctx, func(s queries.Status, p queries.Progress) {
 		for _, x := range p.Expectations {
-			appendRow(b, s.Database, s.Table, p.Version, p.Started, x.Name, orNull(s.Actions[x.Name]), x.Passed, x.Failed)
+			action := x.Action
+			if action == "" { // of an older version: what it does today
+				action = s.Actions[x.Name]
+			}
+			appendRow(b, s.Database, s.Table, p.Version, p.Started, x.Name, orNull(action), x.Passed, x.Failed)
 		}
 	})
 	return tables.FromBatches(expectationsSchema, b), err

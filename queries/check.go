@@ -80,7 +80,12 @@ func (f *flow) checkView(ctx context.Context, t *tables.Table) error {
 		return err
 	}
 	defer result.Close()
-	rows := newChecked(result, f.create.Expectations, &Progress{})
+	rows := newChecked(result, f.create.Expectations, nil, &Progress{})
+	q, err := f.findQuarantine(t)
+	if err != nil {
+		return err
+	}
+	in := f.intake(q, rows, now, nil)
 	var batches []*tables.Batch
 	if err := tables.EachBatch(ctx, rows, func(b *tables.Batch) error {
 		batches = append(batches, b)
@@ -100,15 +105,100 @@ func (f *flow) checkView(ctx context.Context, t *tables.Table) error {
 	case onlySelect != "":
 		return fmt.Errorf("it lacks the row %s of its SELECT", onlySelect)
 	}
+	return in.check(ctx)
+}
+
+// check compares the rows that were gathered with those in the quarantine of a view.
+func (in *intake) check(ctx context.Context) error {
+	if in == nil {
+		return nil
+	}
+	there, err := in.q.counted(ctx)
+	if err != nil || there.Len == 0 && in.rows == nil {
+		return err
+	}
+	if in.rows == nil {
+		return fmt.Errorf("its quarantine has %d rows, its SELECT yields none that violate its rules", there.Len)
+	}
+	var columns []string
+	for _, name := range in.rows.Schema.Names() {
+		if name != columnTime && name != columnSource {
+			columns = append(columns, name)
+		}
+	}
+	want, err := choose(in.rows, columns)
+	if err != nil {
+		return err
+	}
+	if there, err = choose(there, columns); err != nil {
+		return err
+	}
+	onlyThere, onlySelect, err := tables.Difference(ctx, tables.FromBatches(there.Schema, there), tables.FromBatches(want.Schema, want))
+	switch {
+	case err != nil:
+		return err
+	case onlyThere != "":
+		return fmt.Errorf("its SELECT does not yield the row %s of its quarantine", onlyThere)
+	case onlySelect != "":
+		return fmt.Errorf("its quarantine lacks the row %s of its SELECT", onlySelect)
+	}
 	return nil
+}
+
+// checkHeld compares the rows in quarantine with those that batches put there and that left since.
+func (f *flow) checkHeld(ctx context.Context, t *tables.Table, tell func(what string, err error), n batchCounts, countErr error) {
+	q, err := f.findQuarantine(t)
+	if err == nil && q == nil {
+		return
+	}
+	if err == nil {
+		err = countErr
+	}
+	var deleted int64
+	if err == nil {
+		deleted, err = q.deleted(ctx)
+	}
+	var there *tables.Batch
+	if err == nil {
+		there, err = q.counted(ctx)
+	}
+	if err == nil && int64(there.Len) != n.held-deleted {
+		err = fmt.Errorf("it has %d rows, its batches put %d there that did not move on, and %d were deleted", there.Len, n.held, deleted)
+	}
+	tell("its quarantine holds what its batches put there", err)
+}
+
+// deleted counts the rows that users have deleted since the table was filled anew.
+func (q *quarantine) deleted(ctx context.Context) (n int64, err error) {
+	history, err := q.table.History(ctx, 0)
+	if err != nil {
+		return 0, err
+	}
+	for _, c := range history {
+		if c.Parameters[parameterVoid] != "" {
+			return n, nil
+		}
+		if c.Operation == "DELETE" {
+			rows, err := strconv.ParseInt(c.Metrics["numDeletedRows"], 10, 64)
+			if err != nil {
+				return 0, fmt.Errorf("version %d: read how many rows it deleted: %w", c.Version, err)
+			}
+			n += rows
+		}
+	}
+	if len(history) == 0 || history[len(history)-1].Version > 0 {
+		return 0, fmt.Errorf("%w: its log was cleaned up", errUnproven)
+	}
+	return n, nil
 }
 
 // checkStream compares the rows of a streaming table with the counts of its batches, and those with the ledgers.
 func (f *flow) checkStream(ctx context.Context, t *tables.Table, tell func(what string, err error)) {
 	now := t.Snapshot()
-	in, out, err := countBatches(ctx, t)
-	if err == nil && out != now.Rows() {
-		err = fmt.Errorf("it has %d rows, its batches wrote %d", now.Rows(), out)
+	n, err := countBatches(ctx, t)
+	f.checkHeld(ctx, t, tell, n, err)
+	if err == nil && n.out != now.Rows() {
+		err = fmt.Errorf("it has %d rows, its batches wrote %d", now.Rows(), n.out)
 	}
 	tell("holds what its batches wrote", err)
 	var listed int64
@@ -129,8 +219,8 @@ func (f *flow) checkStream(ctx context.Context, t *tables.Table, tell func(what 
 		}
 		listed, files = listed+rows, files+n
 	}
-	if err == nil && listed != in {
-		err = fmt.Errorf("the ledger has %d rows in %d files, its batches read %d", listed, files, in)
+	if err == nil && listed != n.in {
+		err = fmt.Errorf("the ledger has %d rows in %d files, its batches read %d", listed, files, n.in)
 	}
 	tell(fmt.Sprintf("read the %d rows of the %d files in its ledger", listed, files), err)
 }
@@ -144,31 +234,37 @@ func overwrites(files *ddl.Files) bool {
 	return false
 }
 
-// countBatches adds up what the batches of the table's present generation read and wrote.
-func countBatches(ctx context.Context, t *tables.Table) (in, out int64, err error) {
+// batchCounts is what batches read, wrote and put into quarantine, less what left again.
+type batchCounts struct{ in, out, held int64 }
+
+// countBatches adds up what the batches of the table's present generation did.
+func countBatches(ctx context.Context, t *tables.Table) (n batchCounts, err error) {
 	history, err := t.History(ctx, 0)
 	if err != nil {
-		return 0, 0, err
+		return n, err
 	}
 	born := t.Snapshot().Born()
 	if len(history) == 0 || history[len(history)-1].Version > born {
-		return 0, 0, fmt.Errorf("%w: the log was cleaned up behind its first batch", errUnproven)
+		return n, fmt.Errorf("%w: the log was cleaned up behind its first batch", errUnproven)
 	}
 	for _, c := range history {
 		if c.Version < born {
 			break
 		}
 		if p, ok := ProgressOf(c); ok {
-			in, out = in+p.RowsIn, out+p.RowsOut
+			n.in, n.out, n.held = n.in+p.RowsIn, n.out+p.RowsOut, n.held+p.Quarantined
 		}
-		if c.Operation == unloadOperation {
-			goneIn, errIn := strconv.ParseInt(c.Parameters[parameterRowsIn], 10, 64)
-			goneOut, errOut := strconv.ParseInt(c.Parameters[parameterRowsOut], 10, 64)
-			if err := errors.Join(errIn, errOut); err != nil {
-				return 0, 0, fmt.Errorf("version %d: read what it took out: %w", c.Version, err)
+		for name, count := range map[string]*int64{parameterRowsIn: &n.in, parameterRowsOut: &n.out, parameterFreed: &n.held} {
+			text, ok := c.Parameters[name]
+			if !ok {
+				continue
 			}
-			in, out = in-goneIn, out-goneOut
+			gone, err := strconv.ParseInt(text, 10, 64)
+			if err != nil {
+				return n, fmt.Errorf("version %d: read what it took out: %w", c.Version, err)
+			}
+			*count -= gone
 		}
 	}
-	return in, out, nil
+	return n, nil
 }

@@ -3,6 +3,8 @@ package queries
 import (
 	"context"
 	"fmt"
+	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,16 +22,26 @@ const failColumns = 4
 // withExpectations wraps the SELECT so that it also yields what each expectation says. The line break before the
 // bracket keeps a trailing comment from swallowing it.
 func withExpectations(c *ddl.Create) string {
-	if len(c.Expectations) == 0 {
+	tests := expectationColumns(c.Expectations)
+	if tests == "" {
 		return c.Query
 	}
+	return "SELECT q.*" + tests + " FROM (" + c.Query + "\n) q"
+}
+
+// expectationColumns is a piece of a list of SELECT: a column for each rule with an expression.
+func expectationColumns(rules []ddl.Expectation) string {
 	var sql strings.Builder
-	sql.WriteString("SELECT q.*")
-	for i, e := range c.Expectations {
-		// NULL does not meet an expectation: IS TRUE makes of it FALSE.
-		fmt.Fprintf(&sql, ", ((%s\n) IS TRUE) AS `%s%d`", e.Expr, expectPrefix, i)
+	for i, e := range rules {
+		// NULL does not meet an expectation: IS TRUE makes of it FALSE. A CHECK is violated by FALSE alone.
+		test := "IS TRUE"
+		if e.Check {
+			test = "IS NOT FALSE"
+		}
+		if e.Unique == nil {
+			fmt.Fprintf(&sql, ", ((%s\n) %s) AS `%s%d`", e.Expr, test, expectPrefix, i)
+		}
 	}
-	sql.WriteString(" FROM (" + c.Query + "\n) q")
 	return sql.String()
 }
 
@@ -44,20 +56,194 @@ func withoutExpectations(schema tables.Schema) tables.Schema {
 	return out
 }
 
+// plainRows returns the rows without what the expectations say of them.
+func plainRows(b *tables.Batch, schema tables.Schema) *tables.Batch {
+	rows := &tables.Batch{Schema: schema, Len: b.Len}
+	for i, f := range b.Schema {
+		if !strings.HasPrefix(f.Name, expectPrefix) {
+			rows.Columns = append(rows.Columns, b.Columns[i])
+		}
+	}
+	return rows
+}
+
+// checkRules refuses expectations that the columns cannot be judged by.
+func checkRules(c *ddl.Create, schema tables.Schema) error {
+	for _, e := range c.Expectations {
+		for _, name := range e.Unique {
+			if schema.Index(name) < 0 {
+				return fmt.Errorf("expectation %s: %s names a column %q that is not among those of the SELECT: %s", e.Name, e.Rule(), name, strings.Join(schema.Names(), ", "))
+			}
+		}
+	}
+	if quarantines(c.Expectations) {
+		for _, f := range schema {
+			if reservedColumn(f.Name) {
+				return fmt.Errorf("%w: column %q: names that begin with %s belong to the quarantine; give it another name with AS", ErrUnsupported, f.Name, quarantinePrefix)
+			}
+		}
+	}
+	return nil
+}
+
+// fate is what becomes of a row.
+type fate uint8
+
+const (
+	stays fate = iota
+	dropped
+	held // into the quarantine
+)
+
+// judge says what becomes of rows by the expectations, and counts.
+type judge struct {
+	rules  []ddl.Expectation
+	counts []ExpectationCount
+	unique []*uniqueKeys // one for each rule, nil for those with an expression
+}
+
+// newJudge returns a judge of rows. into is the table that they come into, nil if they replace its rows.
+func newJudge(rules []ddl.Expectation, into *target) *judge {
+	j := &judge{rules: rules, counts: make([]ExpectationCount, len(rules)), unique: make([]*uniqueKeys, len(rules))}
+	for i, e := range rules {
+		j.counts[i].Name, j.counts[i].Action = e.Name, e.Action.String()
+		if e.Unique != nil {
+			j.unique[i] = newUniqueKeys(e.Unique, into)
+		}
+	}
+	return j
+}
+
+// looksBack reports whether the judge must be told of rows by foresee.
+func (j *judge) looksBack() bool {
+	return slices.ContainsFunc(j.unique, func(u *uniqueKeys) bool { return u != nil && u.into != nil })
+}
+
+// foresee finds out which keys of rows that are to come the table has already.
+func (j *judge) foresee(ctx context.Context, rows []*tables.Batch) error {
+	for i, u := range j.unique {
+		if u == nil || u.into == nil {
+			continue
+		}
+		if err := u.lookUp(ctx, rows); err != nil {
+			return fmt.Errorf("check expectation %s: %w", j.rules[i].Name, err)
+		}
+	}
+	return nil
+}
+
+// verdict is what the rules say of some rows.
+type verdict struct {
+	fates  []fate        // nil when all stay
+	failed map[int][]int // row -> rules that it violates
+}
+
+// all returns which rows have a fate.
+func (v *verdict) all(is fate) []bool {
+	out := make([]bool, len(v.fates))
+	for r, f := range v.fates {
+		out[r] = f == is
+	}
+	return out
+}
+
+// try judges rows, of which b also has what the expressions say.
+func (j *judge) try(b, rows *tables.Batch) (*verdict, error) {
+	v := &verdict{failed: map[int][]int{}}
+	for i, e := range j.rules {
+		if e.Unique != nil {
+			continue
+		}
+		at := b.Schema.Index(expectPrefix + strconv.Itoa(i))
+		if at < 0 {
+			return nil, fmt.Errorf("check expectation %s: the query lost its column", e.Name)
+		}
+		for r := range b.Len {
+			if truth(b, at, r) {
+				j.counts[i].Passed++
+			} else if err := j.fail(v, rows, r, i); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return v, j.tryUnique(v, rows)
+}
+
+// tryUnique judges the rows that stay by their keys, row by row: the first of a key is the one that stays.
+func (j *judge) tryUnique(v *verdict, rows *tables.Batch) error {
+	if !slices.ContainsFunc(j.unique, func(u *uniqueKeys) bool { return u != nil }) {
+		return nil
+	}
+	keys := make([]string, len(j.unique))
+	for r := range rows.Len {
+		if v.fates != nil && v.fates[r] != stays {
+			continue // it will not be in the table, so it keeps nobody out
+		}
+		for i, u := range j.unique {
+			if u == nil {
+				continue
+			}
+			if keys[i] = u.key(rows, r); keys[i] == "" || !u.seen[keys[i]] {
+				j.counts[i].Passed++
+			} else if err := j.fail(v, rows, r, i); err != nil {
+				return err
+			}
+		}
+		if v.fates != nil && v.fates[r] != stays {
+			continue
+		}
+		for i, u := range j.unique {
+			if u == nil || keys[i] == "" {
+				continue
+			}
+			if u.seen[keys[i]] = true; len(u.seen) > maxUniqueKeys {
+				return fmt.Errorf("check expectation %s: %w: more than %d keys in one batch", j.rules[i].Name, ErrUnsupported, maxUniqueKeys)
+			}
+		}
+	}
+	return nil
+}
+
+// fail notes that a row violates a rule; the strictest rule decides.
+func (j *judge) fail(v *verdict, rows *tables.Batch, r, rule int) error {
+	e := j.rules[rule]
+	j.counts[rule].Failed++
+	v.failed[r] = append(v.failed[r], rule)
+	if e.Action == ddl.FailUpdate {
+		return fmt.Errorf("%w: %s %s by the row %s", ErrExpectation, e.Name, e.Rule(), showRow(rows, r))
+	}
+	if e.Action == ddl.Warn {
+		return nil
+	}
+	if v.fates == nil {
+		v.fates = make([]fate, rows.Len)
+	}
+	switch {
+	case e.Action == ddl.Quarantine:
+		v.fates[r] = held
+	case v.fates[r] == stays:
+		v.fates[r] = dropped
+	}
+	return nil
+}
+
 // checked applies the expectations to the rows of a result, counts, and measures the time that the query takes.
 type checked struct {
 	Result
-	expectations []ddl.Expectation
-	progress     *Progress
-	schema       tables.Schema
+	judge    *judge
+	progress *Progress
+	schema   tables.Schema
+	hold     func(rows *tables.Batch, v *verdict) error // takes the rows that go into quarantine; nil forgets them
+	ahead    []*tables.Batch                            // rows that were read ahead of their turn
+	read     bool                                       // the result was read to its end
 }
 
-func newChecked(r Result, expectations []ddl.Expectation, p *Progress) *checked {
-	p.Expectations = make([]ExpectationCount, len(expectations))
-	for i, e := range expectations {
-		p.Expectations[i].Name = e.Name
-	}
-	return &checked{Result: r, expectations: expectations, progress: p, schema: withoutExpectations(r.Schema())}
+// newChecked checks a result. into is the table that the rows come into, nil if they replace its rows.
+func newChecked(r Result, rules []ddl.Expectation, into *target, p *Progress) *checked {
+	c := &checked{Result: r, progress: p, schema: withoutExpectations(r.Schema())}
+	c.judge = newJudge(rules, into)
+	p.Expectations = c.judge.counts
+	return c
 }
 
 // Schema returns the columns of the table.
@@ -67,7 +253,7 @@ func (c *checked) Schema() tables.Schema { return c.schema }
 func (c *checked) Next(ctx context.Context) (*tables.Batch, error) {
 	for {
 		start := time.Now()
-		b, err := c.Result.Next(ctx)
+		b, err := c.next(ctx)
 		c.progress.Query += time.Since(start)
 		if err != nil {
 			return nil, err
@@ -83,51 +269,58 @@ func (c *checked) Next(ctx context.Context) (*tables.Batch, error) {
 	}
 }
 
-// apply counts what the expectations say and drops what they drop.
-func (c *checked) apply(b *tables.Batch) (*tables.Batch, error) {
-	rows := &tables.Batch{Schema: c.schema, Len: b.Len}
-	for i, f := range b.Schema {
-		if !strings.HasPrefix(f.Name, expectPrefix) {
-			rows.Columns = append(rows.Columns, b.Columns[i])
+// next returns the next rows of the result. Where the judge looks back it reads all of them first, which are those of one
+// batch of a stream: the table is looked up once for all their keys.
+func (c *checked) next(ctx context.Context) (*tables.Batch, error) {
+	if !c.judge.looksBack() {
+		return c.Result.Next(ctx)
+	}
+	if !c.read {
+		c.read = true
+		var rows []*tables.Batch
+		err := tables.EachBatch(ctx, c.Result, func(b *tables.Batch) error {
+			c.ahead, rows = append(c.ahead, b), append(rows, plainRows(b, c.schema))
+			return nil
+		})
+		if err == nil {
+			err = c.judge.foresee(ctx, rows)
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
-	var keep []bool
-	for i, e := range c.expectations {
-		at := b.Schema.Index(expectPrefix + strconv.Itoa(i))
-		if at < 0 {
-			return nil, fmt.Errorf("check expectation %s: the query lost its column", e.Name)
-		}
-		for r := range b.Len {
-			if truth(b, at, r) {
-				c.progress.Expectations[i].Passed++
-				continue
-			}
-			c.progress.Expectations[i].Failed++
-			switch e.Action {
-			case ddl.FailUpdate:
-				return nil, fmt.Errorf("%w: %s EXPECT (%s) by the row %s", ErrExpectation, e.Name, e.Expr, showRow(rows, r))
-			case ddl.DropRow:
-				if keep == nil {
-					keep = allTrue(b.Len)
-				}
-				keep[r] = false
-			}
-		}
+	if len(c.ahead) == 0 {
+		return nil, io.EOF
 	}
-	if keep == nil {
-		return rows, nil
-	}
-	kept := rows.Filter(keep)
-	c.progress.Dropped += int64(b.Len - kept.Len)
-	return kept, nil
+	b := c.ahead[0]
+	c.ahead = c.ahead[1:]
+	return b, nil
 }
 
-func allTrue(n int) []bool {
-	out := make([]bool, n)
-	for i := range out {
-		out[i] = true
+// apply counts what the expectations say, drops what they drop and hands on what goes into quarantine.
+func (c *checked) apply(b *tables.Batch) (*tables.Batch, error) {
+	rows := plainRows(b, c.schema)
+	v, err := c.judge.try(b, rows)
+	if err != nil || v.fates == nil {
+		return rows, err
 	}
-	return out
+	for _, f := range v.fates {
+		switch f {
+		case dropped:
+			c.progress.Dropped++
+		case held:
+			c.progress.Quarantined++
+		}
+	}
+	if c.hold != nil {
+		err = c.hold(rows, v)
+	}
+	return rows.Filter(v.all(stays)), err
+}
+
+// rest reads the result to its end and returns the rows that stay.
+func (c *checked) rest(ctx context.Context) (*tables.Batch, error) {
+	return collect(ctx, c, c.schema, func(b *tables.Batch) *tables.Batch { return b })
 }
 
 // truth reads a truth value, in whichever form the SQL engine yields it.

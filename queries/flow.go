@@ -49,6 +49,7 @@ type flow struct {
 	batch   *sync.Mutex // held while a batch of the table runs: one at a time; guards the two fields below
 	feeds   map[string]Feed
 	retired bool // no batch may begin: another definition may have taken the table
+	known   *knownKeys
 
 	wake   chan struct{} // buffered 1: something may have changed, or the state was reset
 	cancel context.CancelFunc
@@ -126,6 +127,9 @@ type outcome struct {
 // step does one batch of work.
 func (f *flow) step(ctx context.Context) (o outcome, err error) {
 	err = f.alone(ctx, func() error {
+		if err := f.heal(ctx); err != nil {
+			return err
+		}
 		o.progress = Progress{Database: f.ref.database, Table: f.ref.table, Started: time.Now()}
 		if f.create.Kind == ddl.StreamingTable {
 			return f.appendBatch(ctx, &o)

@@ -98,7 +98,7 @@ func TestANullViolatesAndEachRuleIsCounted(t *testing.T) {
 	require.NoError(t, err)
 	p, ok := ProgressOf(history[0])
 	require.True(t, ok)
-	require.Equal(t, []ExpectationCount{{"positive", 2, 2}, {"small", 2, 2}}, p.Expectations)
+	require.Equal(t, []ExpectationCount{{"positive", "drop row", 2, 2}, {"small", "warn", 2, 2}}, p.Expectations)
 	require.EqualValues(t, 2, p.Dropped)
 	require.Equal(t, map[string]string{"positive": "drop row", "small": "warn"}, l.status("a").Actions)
 }
@@ -323,7 +323,7 @@ func TestAStoredDefinitionThatCannotRunFailsAlone(t *testing.T) {
 	require.NoError(t, err)
 	l.reopen()
 	require.Equal(t, "failed", l.status("a").State)
-	require.Contains(t, l.status("a").LastError, "want DROP ROW or FAIL UPDATE")
+	require.Contains(t, l.status("a").LastError, "want DROP ROW, FAIL UPDATE or QUARANTINE")
 	l.insert("src", values("n", 1)...)
 	require.ErrorIs(t, l.graph.RunOnce(t.Context(), nil), errStored)
 	require.Equal(t, []any{int64(1)}, l.column("b", "n"))

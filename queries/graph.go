@@ -60,6 +60,9 @@ func (g *Graph) Open(context.Context) error {
 
 // Start runs every flow continuously, and those that are created later.
 func (g *Graph) Start() {
+	if err := g.sweepAll(context.Background()); err != nil {
+		g.cfg.Logger.Error("drop quarantines whose tables are gone", "err", err)
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.running != nil || g.closed {
@@ -218,7 +221,8 @@ func (g *Graph) Drop(ctx context.Context, database, name string, kind ddl.Kind, 
 	if err != nil {
 		return err
 	}
-	if readers := g.readers(f.ref); len(readers) > 0 {
+	readers := slices.Concat(g.readers(f.ref), g.readers(reference{f.ref.database, strings.ToLower(f.ref.table + QuarantineSuffix)}))
+	if len(readers) > 0 {
 		return fmt.Errorf("drop %s: %w: %s read it; drop them first", f.ref, ErrUnsupported, strings.Join(readers, ", "))
 	}
 	all := g.flowsOf(f)
@@ -228,7 +232,7 @@ func (g *Graph) Drop(ctx context.Context, database, name string, kind ddl.Kind, 
 		errs = append(errs, one.stop())
 	}
 	if err = errors.Join(errs...); err == nil {
-		err = g.cfg.Store.Drop(ctx, f.ref.database, f.ref.table)
+		err = g.dropTables(ctx, f.ref)
 	}
 	if err != nil && !errors.Is(err, tables.ErrNotFound) {
 		for _, one := range all {
@@ -236,6 +240,39 @@ func (g *Graph) Drop(ctx context.Context, database, name string, kind ddl.Kind, 
 		}
 	}
 	return err
+}
+
+// dropTables drops the table of a flow and then its quarantine. A crash between the two leaves one without a table, which
+// sweep drops.
+func (g *Graph) dropTables(ctx context.Context, table reference) error {
+	if err := g.cfg.Store.Drop(ctx, table.database, table.table); err != nil {
+		return err
+	}
+	return g.sweep(ctx, table.database)
+}
+
+// sweepAll is sweep of all databases.
+func (g *Graph) sweepAll(ctx context.Context) error {
+	var errs []error
+	for _, database := range g.cfg.Store.Databases() {
+		errs = append(errs, g.sweep(ctx, database))
+	}
+	return errors.Join(errs...)
+}
+
+// sweep drops the quarantines of a database whose tables are gone.
+func (g *Graph) sweep(ctx context.Context, database string) error {
+	var errs []error
+	for _, t := range g.cfg.Store.Tables(database) {
+		of, ok := strings.CutSuffix(t.Name(), QuarantineSuffix)
+		if !ok || !isQuarantine(t.Snapshot().Definition()) {
+			continue
+		}
+		if _, err := g.cfg.Store.Table(database, of); errors.Is(err, tables.ErrNotFound) {
+			errs = append(errs, g.cfg.Store.Drop(ctx, database, t.Name()))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func (g *Graph) remove(f *flow) {

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"sync"
 	"testing"
 
@@ -114,18 +113,69 @@ func (l *lab) star(sql, source string) {
 }
 
 var wrapped = regexp.MustCompile(`(?s)^SELECT q\.\*(.*) FROM \((.*)\n\) q$`)
-var expectation = regexp.MustCompile("(?s), \\(\\((.*?)\n\\) IS TRUE\\) AS `expect:\\d+`")
+var expectation = regexp.MustCompile("(?s), \\(\\((.*?)\n\\) IS (TRUE|NOT FALSE)\\) AS `(expect:\\d+)`")
+
+// judging is the query by which rows of a quarantine are judged again.
+var judging = regexp.MustCompile("(?s)^SELECT q.`__smelt_row`(.*) FROM `quarantine:rows` AS q(?: WHERE \\((.*)\n\\))?$")
+
+// tested is a column with what an expectation says.
+type tested struct {
+	expr, column string
+	check        bool
+}
 
 // unwrap takes the expectations off a query.
-func unwrap(sql string) (query string, exprs []string) {
+func unwrap(sql string) (query string, tests []tested) {
 	m := wrapped.FindStringSubmatch(sql)
 	if m == nil {
 		return sql, nil
 	}
-	for _, e := range expectation.FindAllStringSubmatch(m[1], -1) {
-		exprs = append(exprs, e[1])
+	return m[2], testsIn(m[1])
+}
+
+func testsIn(sql string) (tests []tested) {
+	for _, e := range expectation.FindAllStringSubmatch(sql, -1) {
+		tests = append(tests, tested{e[1], e[3], e[2] != "TRUE"})
 	}
-	return m[2], exprs
+	return tests
+}
+
+// says is what an expectation says of a row.
+func (l *lab) says(e tested, r row) bool {
+	v := l.exprs[e.expr](r)
+	return v == true || e.check && v == nil
+}
+
+// judge stands in for the query that judges rows of a quarantine again.
+func (l *lab) judge(ctx context.Context, q Query, columns, where string) (Result, error) {
+	if err := l.at("query", "replay"); err != nil {
+		return nil, err
+	}
+	tests := testsIn(columns)
+	schema := tables.Schema{{Name: columnRow, Type: long}}
+	for _, e := range tests {
+		schema = append(schema, tables.Field{Name: e.column, Type: tables.Type{Kind: tables.Boolean}})
+	}
+	all, err := tables.ReadAll(ctx, q.Tables["quarantine:rows"], nil)
+	if err != nil {
+		return nil, err
+	}
+	var rows []row
+	for _, r := range rowsOf(all) {
+		if where != "" && l.exprs[where](r) != true {
+			continue
+		}
+		out := row{columnRow: r[columnRow]}
+		for _, e := range tests {
+			out[e.column] = l.says(e, r)
+		}
+		rows = append(rows, out)
+	}
+	result := &rowsResult{lab: l, sql: "replay", schema: schema}
+	if len(rows) > 0 {
+		result.batches = []*tables.Batch{batchOf(schema, rows)}
+	}
+	return result, nil
 }
 
 // relation finds what a query means by a name.
@@ -179,16 +229,19 @@ func (l *lab) describe(_ context.Context, q Query) (schema tables.Schema, err er
 		}
 		return r.Schema()
 	}))
-	for i, e := range exprs {
-		if l.exprs[e] == nil {
-			return nil, fmt.Errorf("no such expression: %s", e)
+	for _, e := range exprs {
+		if l.exprs[e.expr] == nil {
+			return nil, fmt.Errorf("no such expression: %s", e.expr)
 		}
-		schema = append(schema, tables.Field{Name: expectPrefix + strconv.Itoa(i), Type: tables.Type{Kind: tables.Boolean}})
+		schema = append(schema, tables.Field{Name: e.column, Type: tables.Type{Kind: tables.Boolean}})
 	}
 	return schema, err
 }
 
 func (l *lab) query(ctx context.Context, q Query) (Result, error) {
+	if m := judging.FindStringSubmatch(q.SQL); m != nil {
+		return l.judge(ctx, q, m[1], m[2])
+	}
 	schema, err := l.describe(ctx, q)
 	if err != nil {
 		return nil, err
@@ -226,8 +279,8 @@ func (l *lab) query(ctx context.Context, q Query) (Result, error) {
 			for k, v := range part[i] {
 				out[k] = v
 			}
-			for j, e := range exprs {
-				out[expectPrefix+strconv.Itoa(j)] = l.exprs[e](part[i]) == true
+			for _, e := range exprs {
+				out[e.column] = l.says(e, part[i])
 			}
 			part[i] = out
 		}

@@ -219,7 +219,7 @@ func ordered(members []member) []member {
 		group := byName[name]
 		for _, m := range group {
 			for _, r := range m.reads {
-				visit(strings.ToLower(r.String()))
+				visit(ownerOf(r.String()))
 			}
 		}
 		for _, added := range []bool{false, true} {
@@ -258,6 +258,9 @@ func (g *Graph) bind(ctx context.Context, members []member) (map[string]tables.S
 		}
 		schemas[m.name] = schema
 		overlay[m.name] = tables.FromBatches(schema)
+		if m.flow != nil && quarantines(m.flow.create.Expectations) {
+			overlay[m.name+QuarantineSuffix] = tables.FromBatches(quarantineSchema(schema))
+		}
 	}
 	return schemas, nil
 }
@@ -349,7 +352,7 @@ func (g *Graph) make(ctx context.Context, members []member, schemas map[string]t
 				errs = append(errs, one.stop())
 			}
 			// The pipeline may be refused because the context has ended: that must not keep half of it.
-			errs = append(errs, g.cfg.Store.Drop(context.WithoutCancel(ctx), f.ref.database, f.ref.table))
+			errs = append(errs, g.dropTables(context.WithoutCancel(ctx), f.ref))
 		}
 		return errors.Join(errs...)
 	}

@@ -12,6 +12,9 @@ import (
 // RunOnce runs every flow, sources before what reads them, until nothing is left to do. progress may be nil. It is for
 // graphs that were not started. A flow that fails is left behind and the others go on; the errors come joined.
 func (g *Graph) RunOnce(ctx context.Context, progress func(Progress)) error {
+	if err := g.sweepAll(ctx); err != nil {
+		return err
+	}
 	members := ordered(g.network())
 	members = slices.DeleteFunc(members, func(m member) bool { return m.flow == nil })
 	failed := map[string]bool{}

@@ -22,6 +22,7 @@ const (
 	parameterFile    = "file"
 	parameterRowsIn  = "smelt.rowsIn"
 	parameterRowsOut = "smelt.rowsOut"
+	parameterFreed   = "smelt.released" // rows that are gone from the quarantine
 )
 
 // maxUnloadRows bounds the rows that one commit takes out: they are held in memory.
@@ -130,9 +131,20 @@ func (f *flow) unload(ctx context.Context, t *tables.Table, s ddl.Source, feed F
 	if err != nil {
 		return 0, err
 	}
+	q, err := f.quarantine(ctx, t)
+	if err != nil {
+		return 0, err
+	}
 	c := tables.Commit{Operation: unloadOperation, Txns: map[string]int64{progressOf(now, s.Placeholder): batch.Number()}, Prepare: batch.Record,
 		Parameters: map[string]string{parameterFile: file.Path, parameterRowsIn: strconv.FormatInt(file.Rows, 10), parameterRowsOut: strconv.Itoa(old.Len)}}
-	return int64(old.Len), takeOut(ctx, t, old, c, []FeedBatch{batch})
+	freed, err := q.release(ctx, &c, func(b *tables.Batch, row int) bool {
+		at := b.Schema.Index(column)
+		return at >= 0 && !b.Columns[at].Null(row) && b.Columns[at].Strings[row] == file.Path
+	})
+	if err != nil {
+		return 0, err
+	}
+	return int64(old.Len) + freed, q.done(ctx, takeOut(ctx, t, old, c, []FeedBatch{batch}))
 }
 
 // takeOut commits without these rows, and tells the feeds.

@@ -19,6 +19,7 @@ const (
 	metricRowsIn    = "smelt.rowsIn"
 	metricRowsOut   = "smelt.rowsOut"
 	metricDropped   = "smelt.dropped"
+	metricHeld      = "smelt.quarantined"
 	metricFiles     = "files" // of a FeedBatch
 	metricBytes     = "bytes" // of a FeedBatch
 	metricStrategy  = "smelt.strategy"
@@ -26,6 +27,7 @@ const (
 	metricExpect    = "smelt.expectation." // + name + suffix
 	suffixPassed    = ".passed"
 	suffixFailed    = ".failed"
+	suffixAction    = ".action"
 	sparkOutputRows = "numOutputRows" // what Spark's history shows
 )
 
@@ -41,6 +43,7 @@ type Progress struct {
 	RowsIn          int64
 	RowsOut         int64
 	Dropped         int64 // rows dropped by expectations
+	Quarantined     int64 // rows that expectations put into quarantine
 	Files           int64 // source files, of a watched directory
 	Bytes           int64 // their size
 	Strategy        string
@@ -52,6 +55,7 @@ type Progress struct {
 // ExpectationCount is what one expectation saw in one batch.
 type ExpectationCount struct {
 	Name           string
+	Action         string // what the rule did, as ddl.Action says it; "" in commits of older versions
 	Passed, Failed int64
 }
 
@@ -71,6 +75,7 @@ func (p *Progress) metrics() map[string]string {
 	m := map[string]string{
 		metricStarted: n(p.Started.UnixMilli()), metricDuration: ms(p.Duration), metricRead: ms(p.Read), metricQuery: ms(p.Query),
 		metricWrite: ms(p.Write), metricRowsIn: n(p.RowsIn), metricRowsOut: n(p.RowsOut), metricDropped: n(p.Dropped),
+		metricHeld:     n(p.Quarantined),
 		metricStrategy: p.Strategy, metricReason: p.Reason, sparkOutputRows: n(p.RowsOut),
 	}
 	if p.Files > 0 {
@@ -79,6 +84,7 @@ func (p *Progress) metrics() map[string]string {
 	for _, e := range p.Expectations {
 		m[metricExpect+e.Name+suffixPassed] = n(e.Passed)
 		m[metricExpect+e.Name+suffixFailed] = n(e.Failed)
+		m[metricExpect+e.Name+suffixAction] = e.Action
 	}
 	return m
 }
@@ -99,13 +105,15 @@ func ProgressOf(info tables.CommitInfo) (p Progress, ok bool) {
 	p = Progress{
 		Version: info.Version, Started: time.UnixMilli(number(metricStarted)).UTC(), Duration: ms(metricDuration), Read: ms(metricRead),
 		Query: ms(metricQuery), Write: ms(metricWrite), RowsIn: number(metricRowsIn), RowsOut: number(metricRowsOut), Dropped: number(metricDropped),
-		Files: number(metricFiles), Bytes: number(metricBytes), Strategy: info.Metrics[metricStrategy], Reason: info.Metrics[metricReason],
+		Quarantined: number(metricHeld),
+		Files:       number(metricFiles), Bytes: number(metricBytes), Strategy: info.Metrics[metricStrategy], Reason: info.Metrics[metricReason],
 	}
 	for key := range info.Metrics {
 		rest, isExpectation := strings.CutPrefix(key, metricExpect)
 		name, isPassed := strings.CutSuffix(rest, suffixPassed)
 		if isExpectation && isPassed {
-			p.Expectations = append(p.Expectations, ExpectationCount{Name: name, Passed: number(key), Failed: number(metricExpect + name + suffixFailed)})
+			p.Expectations = append(p.Expectations, ExpectationCount{Name: name, Action: info.Metrics[metricExpect+name+suffixAction],
+				Passed: number(key), Failed: number(metricExpect + name + suffixFailed)})
 		}
 	}
 	slices.SortFunc(p.Expectations, func(a, b ExpectationCount) int { return strings.Compare(a.Name, b.Name) })

@@ -2,6 +2,7 @@ package queries
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"strings"
@@ -37,7 +38,11 @@ func (f *flow) restart(ctx context.Context, t *tables.Table, why string) error {
 	if err != nil {
 		return err
 	}
-	_, err = t.Commit(ctx, tables.Commit{Operation: "FULL REFRESH", Parameters: map[string]string{"reason": why}, Overwrite: true, Define: &d, NewID: true,
+	void, err := f.voided(t)
+	if err != nil {
+		return err
+	}
+	_, err = t.Commit(ctx, tables.Commit{Operation: "FULL REFRESH", Parameters: map[string]string{"reason": why}, Txns: void, Overwrite: true, Define: &d, NewID: true,
 		Prepare: func(ctx context.Context) error { return f.carryAll(ctx, t, d.Properties[propertyFlow]) }})
 	return err
 }
@@ -57,7 +62,7 @@ func (f *flow) mayReset() error {
 // tables and views that do not exist yet.
 func (f *flow) describe(ctx context.Context, overlay map[string]tables.Relation) (tables.Schema, error) {
 	if f.create.Query == "" {
-		return nil, nil
+		return nil, f.mayQuarantine()
 	}
 	all := map[string]tables.Relation{}
 	maps.Copy(all, overlay)
@@ -87,6 +92,9 @@ func (f *flow) describe(ctx context.Context, overlay map[string]tables.Relation)
 	}
 	schema = withoutExpectations(schema)
 	if err := checkNames(schema); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(checkRules(f.create, schema), f.mayQuarantine()); err != nil {
 		return nil, err
 	}
 	if f.name != "" {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dolthub/vitess/go/vt/sqlparser"
 
+	"smelt/queries/ddl"
 	"smelt/tables"
 )
 
@@ -75,21 +76,30 @@ func (f *flow) takeBack(ctx context.Context, t *tables.Table, r *retraction, pin
 		}
 		overlay[strings.ToLower(s.Placeholder)] = relation
 	}
+	q, err := f.quarantine(ctx, t)
+	if err != nil {
+		return "", err
+	}
 	result, err := f.g.cfg.Query(ctx, Query{Database: f.database, SQL: withExpectations(f.create), Tables: overlay})
 	if err != nil {
 		return "", err
 	}
 	defer result.Close()
-	rows := newChecked(result, f.create.Expectations, &Progress{})
-	old, err := collect(ctx, rows, rows.Schema(), func(b *tables.Batch) *tables.Batch { return b })
+	rows := newChecked(result, f.create.Expectations, nil, &Progress{})
+	in := f.intake(q, rows, t.Snapshot(), nil)
+	old, err := rows.rest(ctx)
 	if errors.Is(err, ErrExpectation) {
 		return "a rule says now that its rows could not have been there", nil
 	}
 	if err != nil {
 		return "", err
 	}
-	err = takeOut(ctx, t, old, tables.Commit{Operation: unloadOperation, Txns: map[string]int64{r.app: r.version},
-		Parameters: map[string]string{"source": r.source.Database() + "." + r.source.Name(), parameterRowsIn: strconv.Itoa(gone.Len), parameterRowsOut: strconv.Itoa(old.Len)}}, nil)
+	c := tables.Commit{Operation: unloadOperation, Txns: map[string]int64{r.app: r.version},
+		Parameters: map[string]string{"source": r.source.Database() + "." + r.source.Name(), parameterRowsIn: strconv.Itoa(gone.Len), parameterRowsOut: strconv.Itoa(old.Len)}}
+	if why, err := in.takeBack(ctx, &c); why != "" || err != nil {
+		return why, err
+	}
+	err = q.done(ctx, takeOut(ctx, t, old, c, nil))
 	if errors.Is(err, tables.ErrChanged) {
 		return "the SELECT yields other rows now than it did then", nil
 	}
@@ -101,6 +111,11 @@ func (f *flow) takeBack(ctx context.Context, t *tables.Table, r *retraction, pin
 func (f *flow) unprovable(ctx context.Context, t *tables.Table, pinned map[string]*tables.Snapshot) (why string, err error) {
 	if name := unsteady(f.shape.statement); name != "" {
 		return "the SELECT calls " + name, nil
+	}
+	for _, e := range f.create.Expectations {
+		if e.Unique != nil && e.Action != ddl.Warn {
+			return "the rule " + e.Name + " has kept rows out because of others", nil
+		}
 	}
 	for _, r := range f.shape.reads {
 		if systemDatabase(r.database) {

@@ -13,15 +13,24 @@ import (
 
 // write runs the SELECT over the overlay and commits what it yields.
 func (f *flow) write(ctx context.Context, t *tables.Table, overlay map[string]tables.Relation, c tables.Commit, p *Progress, feeds []FeedBatch) error {
+	q, err := f.quarantine(ctx, t)
+	if err != nil {
+		return err
+	}
 	result, err := f.g.cfg.Query(ctx, Query{Database: f.database, SQL: withExpectations(f.create), Tables: overlay})
 	if err != nil {
 		return err
 	}
 	defer result.Close()
-	rows := newChecked(result, f.create.Expectations, p)
+	into := f.target(t)
+	if c.Overwrite {
+		into = nil
+	}
+	rows := newChecked(result, f.create.Expectations, into, p)
 	if c.Define, err = f.redefined(t.Snapshot(), rows.Schema()); err != nil {
 		return err
 	}
+	in := f.intake(q, rows, t.Snapshot(), c.Txns)
 	c.Rows = rows
 	c.Parameters = f.parameters()
 	c.Metrics = map[string]string{}
@@ -35,13 +44,16 @@ func (f *flow) write(ctx context.Context, t *tables.Table, overlay map[string]ta
 			maps.Copy(c.Metrics, b.Metrics())
 			p.addFeed(b.Metrics())
 		}
+		if err := in.write(ctx, &c); err != nil {
+			return err
+		}
 		p.Duration = time.Since(p.Started)
 		p.Write = max(0, p.Duration-p.Read-p.Query)
 		maps.Copy(c.Metrics, p.metrics())
 		return nil
 	}
 	p.Version, err = commit(ctx, t, c, feeds)
-	return err
+	return q.done(ctx, err)
 }
 
 // promisedRows returns the rows of a batch, as far as it knows: those of a large file are counted by Record at the latest.

@@ -24,7 +24,7 @@ func (k Kind) String() string {
 	}
 }
 
-// Statement is one of *Create, *Flow, *OnFlow, *OnModel, *OnTable.
+// Statement is one of *Create, *Flow, *OnFlow, *OnModel, *OnRules, *OnTable.
 type Statement interface{ ours() }
 
 // Create is CREATE STREAMING TABLE or CREATE MATERIALIZED VIEW.

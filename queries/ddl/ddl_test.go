@@ -82,6 +82,10 @@ func show(s Statement) string {
 			fmt.Fprintf(&out, "column %q type %q comment %q\n", c.Name, c.Type, c.Comment)
 		}
 		for _, e := range s.Expectations {
+			if e.Unique != nil || e.Check {
+				fmt.Fprintf(&out, "expect %q %s %s\n", e.Name, e.Rule(), e.Action)
+				continue
+			}
 			fmt.Fprintf(&out, "expect %q %q %s\n", e.Name, e.Expr, e.Action)
 		}
 		if s.Comment != "" {
@@ -112,6 +116,9 @@ func show(s Statement) string {
 		fmt.Fprintf(&out, "%+v\n", *s)
 	case *OnModel:
 		fmt.Fprintf(&out, "%+v\n", *s)
+	case *OnRules:
+		fmt.Fprintf(&out, "%s %s%s", s.Verb, s.Kind, qualified(s.Database, s.Name))
+		fmt.Fprintf(&out, " where %q rule %q if exists %t\n", s.Where, s.Rule.print(), s.IfExists)
 	case *OnTable:
 		if s.File != "" {
 			fmt.Fprintf(&out, "%s %q of %s\n", s.Verb, s.File, qualified(s.Database, s.Name))

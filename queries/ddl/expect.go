@@ -13,6 +13,7 @@ const (
 	Warn       Action = iota // the row stays and is counted
 	DropRow                  // the row is dropped and counted
 	FailUpdate               // nothing of the batch is committed
+	Quarantine               // the row goes into the table beside it, <table>__quarantine
 )
 
 // String returns the action as smelt.expectations shows it.
@@ -22,64 +23,103 @@ func (a Action) String() string {
 		return "drop row"
 	case FailUpdate:
 		return "fail update"
+	case Quarantine:
+		return "quarantine"
 	default:
 		return "warn"
 	}
 }
 
-// Expectation is a rule for rows: those for which Expr is not TRUE violate it.
+// Expectation is a rule for rows: those for which Expr is not TRUE violate it, or, with Unique, those whose values in these
+// columns another row had before.
 type Expectation struct {
-	Name, Expr string
-	Action     Action
+	Name   string
+	Expr   string // "" with Unique
+	Action Action
+	Check  bool     // CHECK and not EXPECT was written: only FALSE violates it, as in SQL, and it is FailUpdate
+	Unique []string // columns; nil for a rule with Expr
 }
 
-// expectation reads CONSTRAINT name EXPECT (expression) [ON VIOLATION action].
+// Rule returns the rule without its name and action, as a statement writes it.
+func (e Expectation) Rule() string {
+	switch {
+	case e.Check:
+		return "CHECK (" + e.Expr + ")"
+	case e.Unique != nil:
+		return "EXPECT UNIQUE (" + quoteAll(e.Unique) + ")"
+	default:
+		return "EXPECT (" + e.Expr + ")"
+	}
+}
+
+// expectation reads CONSTRAINT name and a rule.
 func (p *parser) expectation(c *Create) error {
-	p.advance()
-	var e Expectation
-	var err error
-	if e.Name, err = p.identifier("the name of the expectation"); err != nil {
+	name := p.ahead(1)
+	e, err := p.constraint()
+	if err != nil {
 		return err
 	}
 	for _, known := range c.Expectations {
 		if strings.EqualFold(known.Name, e.Name) {
-			return p.errorAt(p.all[p.at-1], "a name that no other expectation of the table has")
-		}
-	}
-	switch {
-	case p.peek().Is("CHECK"), p.peek().Is("PRIMARY"), p.peek().Is("FOREIGN"), p.peek().Is("UNIQUE"):
-		return p.notYet("CONSTRAINT ... "+strings.ToUpper(p.peek().Text), "EXPECT (expression)")
-	case !p.accept("EXPECT"):
-		return p.unexpected("EXPECT")
-	case p.peek().Is("UNIQUE"), p.peek().Is("DRIFT"):
-		return p.notYet("EXPECT "+strings.ToUpper(p.peek().Text), "EXPECT (expression)")
-	}
-	if e.Expr, err = p.brackets(); err != nil {
-		return err
-	}
-	if p.accept("ON") {
-		if err := p.expect("VIOLATION"); err != nil {
-			return err
-		}
-		switch {
-		case p.accept("DROP", "ROW"):
-			e.Action = DropRow
-		case p.accept("FAIL", "UPDATE"):
-			e.Action = FailUpdate
-		case p.peek().Is("QUARANTINE"):
-			return p.notYet("ON VIOLATION QUARANTINE", "DROP ROW or FAIL UPDATE")
-		default:
-			return p.unexpected("DROP ROW or FAIL UPDATE")
+			return p.errorAt(name, "a name that no other expectation of the table has")
 		}
 	}
 	c.Expectations = append(c.Expectations, e)
 	return nil
 }
 
+// constraint reads CONSTRAINT name EXPECT ((expression) | UNIQUE (columns)) [ON VIOLATION action] or CONSTRAINT name CHECK
+// (expression).
+func (p *parser) constraint() (e Expectation, err error) {
+	if err = p.expect("CONSTRAINT"); err != nil {
+		return e, err
+	}
+	if e.Name, err = p.identifier("the name of the expectation"); err != nil {
+		return e, err
+	}
+	switch {
+	case p.accept("CHECK"):
+		e.Check, e.Action = true, FailUpdate
+		e.Expr, err = p.brackets()
+		return e, err
+	case p.peek().Is("PRIMARY"), p.peek().Is("FOREIGN"), p.peek().Is("UNIQUE"):
+		return e, p.notYet("CONSTRAINT ... "+strings.ToUpper(p.peek().Text), "EXPECT (expression) or EXPECT UNIQUE (columns)")
+	case !p.accept("EXPECT"):
+		return e, p.unexpected("EXPECT or CHECK")
+	case p.peek().Is("DRIFT"):
+		return e, p.notYet("EXPECT DRIFT", "EXPECT (expression)")
+	case p.accept("UNIQUE"):
+		e.Unique, err = p.columnNames()
+	default:
+		e.Expr, err = p.brackets()
+	}
+	if err == nil && p.accept("ON") {
+		e.Action, err = p.violation()
+	}
+	return e, err
+}
+
+// violation reads what follows ON.
+func (p *parser) violation() (Action, error) {
+	if err := p.expect("VIOLATION"); err != nil {
+		return Warn, err
+	}
+	switch {
+	case p.accept("DROP", "ROW"):
+		return DropRow, nil
+	case p.accept("FAIL", "UPDATE"):
+		return FailUpdate, nil
+	case p.accept("QUARANTINE"):
+		return Quarantine, nil
+	default:
+		return Warn, p.unexpected("DROP ROW, FAIL UPDATE or QUARANTINE")
+	}
+}
+
 // print returns the expectation as a statement writes it.
 func (e Expectation) print() string {
-	text := "CONSTRAINT " + lexer.QuoteName(e.Name) + " EXPECT (" + e.Expr + ")"
-	if e.Action != Warn {
+	text := "CONSTRAINT " + lexer.QuoteName(e.Name) + " " + e.Rule()
+	if e.Action != Warn && !e.Check {
 		text += " ON VIOLATION " + strings.ToUpper(e.Action.String())
 	}
 	return text

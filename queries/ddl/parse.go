@@ -30,6 +30,7 @@ func families() []family {
 	return []family{
 		{isOnFile, (*parser).onFile},
 		{isFlow, (*parser).flow},
+		{isOnRules, (*parser).onRules},
 		{isLater, (*parser).refuseLater},
 		{isOnModel, (*parser).onModel},
 		{isOnTable, (*parser).onTable},

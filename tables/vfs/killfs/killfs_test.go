@@ -37,7 +37,7 @@ func reach(t *testing.T, at string) (trace []string, dead bool) {
 			dead = true
 		}
 	}()
-	for n, operation := range []string{"WRITE", "OPTIMIZE"} {
+	for n, operation := range []string{"WRITE", "OPTIMIZE", "QUARANTINE", "MARK QUARANTINE", "REPLAY QUARANTINE", "TIDY QUARANTINE"} {
 		live(t, f, n, operation)
 	}
 	for _, name := range []string{"part-0.parquet", "_checkpoints/bronze/ledger/00000000000000000000.json", "_delta_log/00000000000000000000.json"} {
@@ -104,8 +104,12 @@ func TestEachPointStandsWhereItsNameSays(t *testing.T) {
 		"model-renamed":          "rename /_models/files/." + sum + ".tmp -> /_models/files/" + sum,
 		"registry-half-written":  "write /_models/.registry.json.tmp",
 		"registry-renamed":       "rename /_models/.registry.json.tmp -> /_models/registry.json",
+		"quarantine-filled":      "syncdir " + log,
+		"quarantine-marked":      "syncdir " + log,
+		"quarantine-replayed":    "syncdir " + log,
+		"quarantine-tidied":      "syncdir " + log,
 	}
-	require.Len(t, Points(), 20)
+	require.Len(t, Points(), 24)
 	for _, name := range Points() {
 		trace, dead := reach(t, name)
 		require.True(t, dead, name)

@@ -53,6 +53,10 @@ var (
 const (
 	anyCommit      = `"commitInfo"`
 	optimizeCommit = `"operation":"OPTIMIZE"`
+	heldCommit     = `"operation":"QUARANTINE"`
+	markCommit     = `"operation":"MARK QUARANTINE"`
+	replayCommit   = `"operation":"REPLAY QUARANTINE"`
+	tidyCommit     = `"operation":"TIDY QUARANTINE"`
 )
 
 // points are those of the exactly-once protocol, in its order. What was acknowledged is what a caller may rely on: the
@@ -81,6 +85,11 @@ var points = []point{
 	{name: "model-renamed", op: rename, path: modelFile, when: after},
 	{name: "registry-half-written", op: write, path: registryTmp, when: half},
 	{name: "registry-renamed", op: rename, path: registry, when: after},
+	// Between the commits of a table and of its quarantine.
+	{name: "quarantine-filled", op: syncDir, path: logDir, when: after, commit: heldCommit},
+	{name: "quarantine-marked", op: syncDir, path: logDir, when: after, commit: markCommit},
+	{name: "quarantine-replayed", op: syncDir, path: logDir, when: after, commit: replayCommit},
+	{name: "quarantine-tidied", op: syncDir, path: logDir, when: after, commit: tidyCommit},
 }
 
 // Points returns the names of the points, in the order in which a row meets them.
