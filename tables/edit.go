@@ -187,32 +187,6 @@ func (r *editReader) apply(b *Batch) *Batch {
 // Close implements Reader.
 func (r *editReader) Close() error { return r.rows.Close() }
 
-// Redefine gives the table another definition: new columns, which are null in the rows that are there, or wider types,
-// for which all data files are written anew, because not every reader of Delta widens. Streams of the table pass over it.
-func (t *Table) Redefine(ctx context.Context, def Definition, c Commit) (version int64, err error) {
-	return t.change(ctx, func(now *Snapshot) (change, error) {
-		ch := change{Commit: c, rearranged: true}
-		if err := now.checkWrite(true, false); err != nil {
-			return ch, err
-		}
-		widened, err := checkWidening(now.Schema(), def.Schema)
-		if err != nil {
-			return ch, err
-		}
-		if ch.metadata, err = t.redefined(def, now, false); err != nil || !widened || now.Files() == 0 {
-			return ch, err
-		}
-		rows, err := scanFiles(ctx, t, def.Schema, nil, now.state.Files)
-		if err != nil {
-			return ch, err
-		}
-		defer rows.Close()
-		ch.removes = now.state.Files
-		ch.adds, err = t.writeRows(ctx, rows, Definition{Schema: def.Schema, Properties: def.Properties, Partitions: now.def.Partitions})
-		return ch, err
-	})
-}
-
 // Restore brings back what the table held at a version, its columns included, as a new version. Data files that were
 // vacuumed since are an error that names one, and nothing changes.
 func (t *Table) Restore(ctx context.Context, version int64) (int64, error) {

@@ -88,16 +88,26 @@ func faultScript() []faultStep {
 			_, err := t.Edit(ctx, faultBatch(faultWider, 5), nil, c)
 			return err
 		}, []string{`n=7 s="s7"`}},
+		{"refill", func(ctx context.Context, t *Table, c Commit) error {
+			fill := &Fill{Columns: []string{"n"}, Wanted: func(b *Batch) bool { return slices.Contains(b.Columns[0].Ints, 7) }, Rows: faultAs6, Operation: c.Operation}
+			_, err := t.Refill(ctx, *redefined(faultWider), fill, c)
+			return err
+		}, []string{`n=6 s="s6"`}},
 		{"merge", func(ctx context.Context, t *Table, c Commit) (err error) {
 			rows := faultBatch(faultWider, 9, 10)
 			if c.Rows, err = FromBatches(rows.Schema, rows).Scan(ctx, nil); err != nil {
 				return err
 			}
-			_, err = t.Merge(ctx, faultBatch(faultWider[:1], 7, 9), c) // one key is replaced, one comes, one is gone
+			_, err = t.Merge(ctx, faultBatch(faultWider[:1], 6, 9), c) // one key is replaced, one comes, one is gone
 			return err
 		}, []string{`n=10 s="s10"`, `n=9 s="s9"`}},
 		{"append after all", faultWrite(faultBatch(faultWider, 8), false, nil), []string{`n=10 s="s10"`, `n=8 s="s8"`, `n=9 s="s9"`}},
 	}
+}
+
+// faultAs6 makes 6 of each row.
+func faultAs6(b *Batch) (*Batch, error) {
+	return faultBatch(faultWider, slices.Repeat([]int64{6}, b.Len)...), nil
 }
 
 // faultRun does a script on a file system that fails, and checks the table after each failure.
@@ -430,7 +440,7 @@ func TestAReadThatFailsIsAnErrorThatNamesTheFile(t *testing.T) {
 			require.Equal(t, want, got, "read %d, of %s", at, broken)
 		}
 		t.Logf("%d reads failed", failed)
-		require.Greater(t, failed, 10)
+		require.GreaterOrEqual(t, failed, 10)
 	}
 }
 

@@ -327,39 +327,6 @@ func TestRestoreBringsAVersionBack(t *testing.T) {
 	require.Equal(t, span(0, 20), numbersOf(t, reopened(t, s).Snapshot()))
 }
 
-func TestColumnsAreAddedAndWidened(t *testing.T) {
-	ctx := context.Background()
-	s := openStore(t, t.TempDir())
-	before := Schema{{Name: "i", Type: Type{Kind: Integer}}, {Name: "d", Type: Type{Kind: Decimal, Precision: 5, Scale: 1}}, {Name: "f", Type: Type{Kind: Float}}}
-	table, err := s.Create(ctx, "live", "t", Definition{Schema: before})
-	require.NoError(t, err)
-	b := NewBatch(before, 1)
-	b.Columns[0].AppendInt(7)
-	b.Columns[1].AppendDecimal(Int128{Lo: 15})
-	b.Columns[2].AppendFloat(0.5)
-	b.Len = 1
-	_, err = table.Commit(ctx, Commit{Operation: "WRITE", Rows: rowsOf(t, b)})
-	require.NoError(t, err)
-	for _, narrower := range []Field{{Name: "i", Type: Type{Kind: Short}}, {Name: "i", Type: Type{Kind: String}}, {Name: "d", Type: Type{Kind: Decimal, Precision: 5, Scale: 2}}} {
-		bad := slices.Clone(before)
-		bad[bad.Index(narrower.Name)] = narrower
-		_, err = table.Redefine(ctx, Definition{Schema: bad}, Commit{Operation: "CHANGE COLUMN"})
-		require.ErrorContains(t, err, "cannot become")
-	}
-	after := Schema{{Name: "i", Type: Type{Kind: Long}}, {Name: "d", Type: Type{Kind: Decimal, Precision: 12, Scale: 1}}, {Name: "f", Type: Type{Kind: Double}}, {Name: "new", Type: Type{Kind: String}}}
-	_, err = table.Redefine(ctx, Definition{Schema: after}, Commit{Operation: "CHANGE COLUMN"})
-	require.NoError(t, err)
-	all, err := ReadAll(ctx, table.Snapshot(), nil)
-	require.NoError(t, err)
-	require.Equal(t, []int64{7}, all.Columns[0].Ints)
-	require.Equal(t, []Int128{{Lo: 15}}, all.Columns[1].Decimals)
-	require.Equal(t, []float64{0.5}, all.Columns[2].Floats)
-	require.True(t, all.Columns[3].Null(0))
-	changes, err := table.Changes(ctx, 0, 0)
-	require.NoError(t, err)
-	require.False(t, changes.Rewritten, "the rows are the same")
-}
-
 func TestRowsArePartedByTheirPartitionColumns(t *testing.T) {
 	ctx, r := context.Background(), seeded(t)
 	schema := slices.DeleteFunc(slices.Clone(everyKind), func(f Field) bool { return f.Type.Kind == Binary || f.Type.Kind == JSON })

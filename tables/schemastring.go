@@ -65,46 +65,6 @@ func checkEvolution(before, after Schema) error {
 	return nil
 }
 
-// checkWidening refuses a definition that the rows of the table cannot be read with, or reports whether a type is a
-// wider one than before.
-func checkWidening(before, after Schema) (widened bool, err error) {
-	for _, f := range before {
-		i := after.Index(f.Name)
-		if i < 0 {
-			return false, fmt.Errorf("redefine table: column %q cannot go while there are rows", f.Name)
-		}
-		switch from, to := f.Type, after[i].Type; {
-		case from == to:
-		case !wider(from, to):
-			return false, fmt.Errorf("redefine table: column %q cannot become %s while there are rows with %s", f.Name, to, from)
-		default:
-			widened = true
-		}
-	}
-	return widened, nil
-}
-
-// integerDigits is how many decimal digits the values of a kind may have.
-var integerDigits = map[Kind]int{Byte: 3, Short: 5, Integer: 10, Long: 20}
-
-// wider reports whether every value of one type is a value of the other, by the rules of Delta's type widening.
-func wider(from, to Type) bool {
-	digits, whole := integerDigits[from.Kind]
-	switch to.Kind {
-	case Short, Integer, Long:
-		return whole && from.Kind < to.Kind
-	case Double:
-		return from.Kind == Float || whole && from.Kind != Long
-	case Decimal:
-		if from.Kind == Decimal {
-			return to.Scale >= from.Scale && to.Precision-to.Scale >= from.Precision-from.Scale
-		}
-		return whole && to.Precision-to.Scale >= digits
-	default:
-		return false
-	}
-}
-
 // encodeSchema renders the schema as Delta's schemaString.
 func encodeSchema(s Schema) (string, error) {
 	out := structType{Type: "struct", Fields: make([]structField, len(s))}

@@ -19,6 +19,7 @@ type microsecond struct{ times, per int64 }
 const (
 	unixEpochJulianDay = 2440588 // the Julian day of 1970-01-01, from which INT96 timestamps count
 	microsPerDay       = 24 * 60 * 60 * 1e6
+	maxExact           = 1 << 53 // every whole number up to it is a double
 )
 
 // conversion says how the values of a file's column become those of a table's column. The file may be older than the
@@ -27,6 +28,7 @@ type conversion struct {
 	typ   batch.Type
 	unit  microsecond // for timestamps
 	shift int         // decimal digits to append to an unscaled decimal
+	days  bool        // the file holds dates, the table timestamps
 }
 
 // convert refuses a file column that cannot be read as the table's column without changing its values.
@@ -42,11 +44,14 @@ func convert(t batch.Type, typ pq.Type) (conversion, error) {
 	case batch.Long:
 		fits = kind == pq.Int64 || kind == pq.Int32
 	case batch.Timestamp:
+		if c.days = isDate(typ); c.days {
+			return c, nil
+		}
 		c.unit, fits = timestampUnit(typ)
 	case batch.Float:
 		fits = kind == pq.Float
 	case batch.Double:
-		fits = kind == pq.Double || kind == pq.Float || kind == pq.Int32
+		fits = kind == pq.Double || kind == pq.Float || kind == pq.Int32 || kind == pq.Int64 && wholeNumber(typ)
 	case batch.Decimal:
 		c.shift, fits = decimalShift(t, typ)
 	case batch.Binary:
@@ -58,6 +63,26 @@ func convert(t batch.Type, typ pq.Type) (conversion, error) {
 		return c, fmt.Errorf("the file holds %s, which is no %s", typ, t)
 	}
 	return c, nil
+}
+
+// isDate reports whether a column holds days since 1970.
+func isDate(typ pq.Type) bool {
+	if l := typ.LogicalType(); l != nil {
+		_, ok := l.Value.(*format.DateType)
+		return ok
+	}
+	c := typ.ConvertedType()
+	return c != nil && *c == deprecated.Date
+}
+
+// wholeNumber reports whether 64 bits mean no more than a number with a sign.
+func wholeNumber(typ pq.Type) bool {
+	if l := typ.LogicalType(); l != nil {
+		n, ok := l.Value.(*format.IntType)
+		return ok && n.IsSigned
+	}
+	c := typ.ConvertedType()
+	return c == nil || *c == deprecated.Int64
 }
 
 // decimalShift returns how many digits a file's decimals or integers lack behind the point.
@@ -128,6 +153,13 @@ func (c *conversion) dense(col *batch.Column, v *values, from, n int) error {
 			col.Floats = append(col.Floats, v.doubles[from:to]...)
 		case v.int32s != nil:
 			col.Floats = appendAs(col.Floats, v.int32s[from:to])
+		case v.int64s != nil:
+			for _, x := range v.int64s[from:to] {
+				if x > maxExact || x < -maxExact {
+					return fmt.Errorf("the file holds %d, which no double is sure to hold", x)
+				}
+				col.Floats = append(col.Floats, float64(x))
+			}
 		default:
 			col.Floats = appendAs(col.Floats, v.floats[from:to])
 		}
@@ -169,6 +201,12 @@ func appendAs[To, From int32 | int64 | float32 | float64](out []To, in []From) [
 
 // timestamps appends values [from, to) as microseconds. Nanoseconds are cut to the microsecond before.
 func (c *conversion) timestamps(col *batch.Column, v *values, from, to int) error {
+	if c.days {
+		for _, x := range v.int32s[from:to] {
+			col.Ints = append(col.Ints, int64(x)*microsPerDay)
+		}
+		return nil
+	}
 	if v.int96s != nil {
 		for _, x := range v.int96s[from:to] {
 			nanos := int64(uint64(x[1])<<32 | uint64(x[0]))

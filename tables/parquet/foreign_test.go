@@ -48,6 +48,8 @@ func TestColumnsThatWereWidened(t *testing.T) {
 		"short as integer":   {pq.Int(16), []pq.Value{pq.Int32Value(-7), pq.Int32Value(9)}, batch.Type{Kind: batch.Integer}, batch.Column{Ints: []int64{-7, 9}}},
 		"int as long":        {pq.Leaf(pq.Int32Type), int32s, batch.Type{Kind: batch.Long}, batch.Column{Ints: []int64{-7, math.MaxInt32}}},
 		"int as double":      {pq.Leaf(pq.Int32Type), int32s, batch.Type{Kind: batch.Double}, batch.Column{Floats: []float64{-7, math.MaxInt32}}},
+		"long as double":     {pq.Leaf(pq.Int64Type), []pq.Value{pq.Int64Value(-1 << 53), pq.Int64Value(1 << 53)}, batch.Type{Kind: batch.Double}, batch.Column{Floats: []float64{-1 << 53, 1 << 53}}},
+		"date as timestamp":  {pq.Date(), []pq.Value{pq.Int32Value(-1), pq.Int32Value(2)}, batch.Type{Kind: batch.Timestamp}, batch.Column{Ints: []int64{-86_400_000_000, 172_800_000_000}}},
 		"float as double":    {pq.Leaf(pq.FloatType), []pq.Value{pq.FloatValue(0.5), pq.FloatValue(-2)}, batch.Type{Kind: batch.Double}, batch.Column{Floats: []float64{0.5, -2}}},
 		"int as decimal":     {pq.Leaf(pq.Int32Type), int32s, dec(12, 2), batch.Column{Decimals: []batch.Int128{decimal(t, "-700"), decimal(t, "214748364700")}}},
 		"long as decimal":    {pq.Leaf(pq.Int64Type), []pq.Value{pq.Int64Value(math.MinInt64), pq.Int64Value(1)}, dec(38, 3), batch.Column{Decimals: []batch.Int128{decimal(t, "-9223372036854775808000"), decimal(t, "1000")}}},
@@ -98,7 +100,8 @@ func TestColumnsThatWouldChangeTheirValuesAreRefused(t *testing.T) {
 		as   batch.Type
 	}{
 		"long as integer":  {pq.Leaf(pq.Int64Type), batch.Type{Kind: batch.Integer}},
-		"long as double":   {pq.Leaf(pq.Int64Type), batch.Type{Kind: batch.Double}},
+		"time as double":   {pq.Timestamp(pq.Microsecond), batch.Type{Kind: batch.Double}},
+		"number as time":   {pq.Leaf(pq.Int32Type), batch.Type{Kind: batch.Timestamp}},
 		"double as float":  {pq.Leaf(pq.DoubleType), batch.Type{Kind: batch.Float}},
 		"decimal, coarser": {pq.Decimal(3, 9, pq.Int32Type), batch.Type{Kind: batch.Decimal, Precision: 9, Scale: 2}},
 		"nested as string": {pq.Group{"x": pq.Leaf(pq.Int32Type)}, batch.Type{Kind: batch.String}},
