@@ -153,9 +153,11 @@ type decoder struct {
 	strays  []stray // of the row at hand: what has no column by its own name
 	scratch []byte
 	unknown map[string]inferred
-	order   []string // unknown names in order of appearance
+	order   []string        // unknown names in order of appearance
+	needs   map[string]need // what values ask of columns, by column
 	rescued int64
 	checked int64      // rows that were only checked
+	drop    bool       // rows are decoded and counted, not kept
 	check   bool       // rows are checked and counted, not kept
 	lineOf  func() int // of the row at hand
 }
@@ -172,7 +174,8 @@ type fileRows struct {
 	rows    int64
 	rescued int64       // rows with something in the rescued column
 	unknown []namedType // names that are no columns yet, in order of appearance
-	bytes   int64       // of memory that batches take, about
+	needs   map[string]need
+	bytes   int64 // of memory that batches take, about
 
 	shape    *shape // of the file
 	streamed bool   // the rows are not in batches: the file is read again
@@ -190,6 +193,9 @@ func (d *decoder) decode(path string, p *piece, cut bool) (fileRows, error) {
 		return fileRows{}, p.err
 	}
 	d.check = p.shape.check != nil && p.shape.check.Load()
+	if d.drop = d.check && d.columns.content.widens; d.drop {
+		d.check = false // what values ask of columns is known when they were read
+	}
 	d.start(path, len(p.data)/bytesPerRow)
 	d.data, d.line = p.data, p.line
 	var err error
@@ -221,7 +227,7 @@ func (d *decoder) decode(path string, p *piece, cut bool) (fileRows, error) {
 
 // start begins with the rows of a piece, about so many.
 func (d *decoder) start(path string, rows int) {
-	d.path, d.whole, d.order, d.unknown, d.rescued, d.checked = path, nil, nil, nil, 0, 0
+	d.path, d.whole, d.order, d.unknown, d.needs, d.rescued, d.checked = path, nil, nil, nil, nil, 0, 0
 	if d.check {
 		rows = 0
 	}
@@ -231,6 +237,12 @@ func (d *decoder) start(path string, rows int) {
 // finish returns the rows since start.
 func (d *decoder) finish() fileRows {
 	out := fileRows{batches: append(d.whole, d.batch), rows: d.checked + int64(len(d.whole)*chunkRows+d.batch.Len), rescued: d.rescued}
+	for _, b := range out.batches {
+		d.seeLarge(b)
+	}
+	if out.needs = d.needs; d.drop {
+		out.batches = nil
+	}
 	for _, name := range d.order {
 		out.unknown = append(out.unknown, namedType{name: name, typ: d.unknown[name]})
 	}
@@ -303,7 +315,7 @@ func (d *decoder) appendRow() error {
 			d.see(s.name, s.infer(d.columns.content.times))
 		case at >= 0 && d.values[at].kind == 0:
 			d.values[at] = s.value // differs in case only, and the row has no field of the exact name
-		case s.kind == 'n', isNew && mode == ignoreNewColumns:
+		case s.kind == 'n', isNew && mode == ignoreNewColumns && !d.columns.content.rescues:
 		case isNew && mode == failOnNewColumns:
 			return fmt.Errorf("line %d: field %q is no column, and schemaEvolutionMode is failOnNewColumns%w", d.lineOf(), s.name, silent{errContent})
 		default:
@@ -317,7 +329,8 @@ func (d *decoder) appendRow() error {
 	for i, f := range d.columns.schema {
 		if !d.values[i].appendTo(&d.batch.Columns[i], f.Type, &d.scratch) {
 			d.batch.Columns[i].AppendNull(f.Type.Kind)
-			rescued = append(rescued, stray{f.Name, d.values[i]})
+			d.misfit(i, d.values[i])
+			rescued = append(rescued, stray{d.columns.fileNames[i], d.values[i]})
 		}
 	}
 	d.batch.Len++

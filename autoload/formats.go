@@ -3,7 +3,6 @@ package autoload
 import (
 	"fmt"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"unicode/utf8"
@@ -31,6 +30,10 @@ const (
 	ignoreNewColumns                  // it is passed over
 )
 
+// modes are the values of schemaEvolutionMode, in lower case.
+var modes = map[string]evolution{"addnewcolumns": addNewColumns, "addnewcolumnswithtypewidening": addNewColumns, "rescue": rescue,
+	"failonnewcolumns": failOnNewColumns, "none": ignoreNewColumns}
+
 // contentOptions say how the content of files is read.
 type contentOptions struct {
 	header    bool
@@ -41,12 +44,14 @@ type contentOptions struct {
 	wholeText bool
 	times     bool // look for times in texts when columns are inferred
 	evolution evolution
+	widens    bool // columns become wider for values that they do not hold
+	rescues   bool // the rescued column was asked for: with schemaEvolutionMode none it gets the fields that are no columns
 }
 
 // contentKnown are the options about content, by lower-case name.
 var contentKnown = map[string]optionParser{
 	"format":    parseFormat,
-	"header":    func(o *Options, v string) (err error) { o.content.header, err = strconv.ParseBool(v); return err },
+	"header":    func(o *Options, v string) (err error) { o.content.header, err = parseBool(v); return err },
 	"sep":       parseSep,
 	"delimiter": parseSep,
 	"quote": func(o *Options, v string) error {
@@ -56,19 +61,19 @@ var contentKnown = map[string]optionParser{
 	"escape":    func(_ *Options, v string) error { return only(v, `"`) },
 	"comment":   func(o *Options, v string) (err error) { o.content.comment, err = oneRune(v); return err },
 	"nullvalue": func(o *Options, v string) error { o.content.null = v; return nil },
-	"multiline": func(_ *Options, v string) error { _, err := strconv.ParseBool(v); return err }, // rows may always span lines
+	"multiline": func(_ *Options, v string) error { _, err := parseBool(v); return err }, // rows may always span lines
 	"encoding":  func(_ *Options, v string) error { return only(strings.ToUpper(v), "UTF-8", "UTF8") },
-	"wholetext": func(o *Options, v string) (err error) { o.content.wholeText, err = strconv.ParseBool(v); return err },
+	"wholetext": func(o *Options, v string) (err error) { o.content.wholeText, err = parseBool(v); return err },
 	"infertimestamps": func(o *Options, v string) (err error) {
-		o.content.times, err = strconv.ParseBool(v)
+		o.content.times, err = parseBool(v)
 		return err
 	},
 	"schemaevolutionmode": func(o *Options, v string) error {
-		mode, ok := map[string]evolution{"addnewcolumns": addNewColumns, "rescue": rescue, "failonnewcolumns": failOnNewColumns, "none": ignoreNewColumns}[strings.ToLower(v)]
+		mode, ok := modes[strings.ToLower(v)]
 		if !ok {
-			return fmt.Errorf("there is no mode %q; known are addNewColumns, rescue, failOnNewColumns, none", v)
+			return fmt.Errorf("there is no mode %q; known are addNewColumns, addNewColumnsWithTypeWidening, rescue, failOnNewColumns, none", v)
 		}
-		o.content.evolution = mode
+		o.content.evolution, o.content.widens = mode, strings.EqualFold(v, "addNewColumnsWithTypeWidening")
 		return nil
 	},
 }

@@ -73,7 +73,9 @@ type Loader struct {
 
 	mu        sync.Mutex // guards what follows; nothing slow happens under it
 	columns   columns
-	durable   int // how many of the columns schema.json has
+	refused   map[string][]tables.Type // wider types that the table could not follow to, by column
+	narrower  map[string]tables.Type   // what types were that became wider since the columns were durable, by column
+	durable   string                   // schema.json
 	files     map[string]File
 	retryAt   map[string]time.Time // of files that failed by an I/O error
 	committed int64
@@ -91,6 +93,8 @@ type storedColumn struct {
 	FileName string      `json:"fileName"`
 	Name     string      `json:"name"`
 	Type     tables.Type `json:"type"`
+
+	Refused []tables.Type `json:"refused,omitempty"` // wider types that the table could not follow to
 }
 
 // Open reads the ledger and begins to watch. A ledger that lacks a committed entry is an error.
@@ -105,7 +109,8 @@ func Open(ctx context.Context, c Config) (*Loader, error) {
 		c.PollInterval = defaultPoll
 	}
 	l := &Loader{cfg: c, ledger: ledger{fs: c.FS, dir: filepath.Join(c.StateDir, ledgerDir)}, lister: lister{dir: c.Dir, options: c.Options},
-		retryAt: map[string]time.Time{}, distrusted: map[string]bool{}, keep: keepBytes, begin: beginBytes, committed: c.Committed, files: map[string]File{}}
+		retryAt: map[string]time.Time{}, distrusted: map[string]bool{}, keep: keepBytes, begin: beginBytes, committed: c.Committed, files: map[string]File{},
+		refused: map[string][]tables.Type{}, narrower: map[string]tables.Type{}}
 	if err := l.readSchema(); err != nil {
 		return nil, err
 	}
@@ -166,12 +171,15 @@ func (l *Loader) readSchema() error {
 		return err
 	}
 	for _, c := range stored.Columns {
+		if len(c.Refused) > 0 {
+			l.refused[c.Name] = c.Refused
+		}
 		if schema.Index(c.Name) < 0 {
 			schema = append(schema, tables.Field{Name: c.Name, Type: c.Type})
 			fileNames = append(fileNames, c.FileName)
 		}
 	}
-	l.columns, l.durable = newColumns(schema, fileNames, l.cfg.Options), len(stored.Columns)
+	l.columns = newColumns(schema, fileNames, l.cfg.Options)
 	return nil
 }
 
@@ -190,36 +198,40 @@ func (l *Loader) storedSchema() (storedSchema, error) {
 	if err := json.Unmarshal(text, &stored); err != nil {
 		return stored, fmt.Errorf("read schema %s: %w", l.schemaPath(), err)
 	}
+	l.durable = string(text)
 	return stored, nil
 }
 
 func (l *Loader) schemaPath() string { return filepath.Join(l.cfg.StateDir, "schema.json") }
 
-// writeSchema makes the columns durable if there are new ones.
+// writeSchema makes the columns durable if there is anything new about them.
 func (l *Loader) writeSchema() error {
-	l.mu.Lock()
-	c, durable := l.columns, l.durable
-	l.mu.Unlock()
-	if len(c.schema) == durable {
-		return nil
-	}
 	var stored storedSchema
-	for i, f := range c.schema {
-		stored.Columns = append(stored.Columns, storedColumn{FileName: c.fileNames[i], Name: f.Name, Type: f.Type})
+	l.mu.Lock()
+	for i, f := range l.columns.schema {
+		stored.Columns = append(stored.Columns, storedColumn{FileName: l.columns.fileNames[i], Name: f.Name, Type: f.Type, Refused: l.refused[f.Name]})
+	}
+	durable := l.durable
+	l.mu.Unlock()
+	if len(stored.Columns) == 0 {
+		return nil
 	}
 	text, err := json.Marshal(stored)
 	if err != nil {
 		return fmt.Errorf("encode schema: %w", err)
 	}
-	if err := l.ledger.make(); err != nil {
-		return fmt.Errorf("make state directory: %w", err)
-	}
-	if err := vfs.WriteFile(l.cfg.FS, l.schemaPath(), text); err != nil {
-		return err
+	if string(text) != durable {
+		if err := l.ledger.make(); err != nil {
+			return fmt.Errorf("make state directory: %w", err)
+		}
+		if err := vfs.WriteFile(l.cfg.FS, l.schemaPath(), text); err != nil {
+			return err
+		}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.durable = len(c.schema)
+	l.durable = string(text)
+	clear(l.narrower)
 	return nil
 }
 
@@ -245,7 +257,7 @@ func (l *Loader) sample(ctx context.Context, files []candidate) error {
 func (l *Loader) unsampled() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.cfg.Options.content.evolution != addNewColumns && l.durable == 0 && (!l.sampled || len(l.columns.schema) == 0)
+	return l.cfg.Options.content.evolution != addNewColumns && l.durable == "" && (!l.sampled || len(l.columns.schema) == 0)
 }
 
 // Schema returns the columns known so far, hidden ones last; later files may add some.

@@ -3,6 +3,7 @@ package autoload
 import (
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -59,19 +60,21 @@ type optionParser func(o *Options, value string) error
 var known = map[string]optionParser{
 	"schemahints":         func(o *Options, v string) (err error) { o.Hints, err = parseHints(v); return err },
 	"pathglobfilter":      func(o *Options, v string) error { o.Glob = v; _, err := filepath.Match(v, "x"); return err },
-	"recursivefilelookup": func(o *Options, v string) (err error) { o.Recursive, err = strconv.ParseBool(v); return err },
+	"recursivefilelookup": func(o *Options, v string) (err error) { o.Recursive, err = parseBool(v); return err },
 	"maxfilespertrigger": func(o *Options, v string) (err error) {
-		o.MaxFiles, err = strconv.Atoi(v)
-		return positive(int64(o.MaxFiles), err)
+		if o.MaxFiles, err = strconv.Atoi(v); err != nil {
+			return errors.New("want a whole number")
+		}
+		return positive(int64(o.MaxFiles), nil)
 	},
 	"maxbytespertrigger": func(o *Options, v string) (err error) {
 		o.MaxBytes, err = parseBytes(v)
 		return positive(o.MaxBytes, err)
 	},
-	"includeexistingfiles": func(o *Options, v string) (err error) { o.IncludeExisting, err = strconv.ParseBool(v); return err },
-	"allowoverwrites":      func(o *Options, v string) (err error) { o.AllowOverwrites, err = strconv.ParseBool(v); return err },
+	"includeexistingfiles": func(o *Options, v string) (err error) { o.IncludeExisting, err = parseBool(v); return err },
+	"allowoverwrites":      func(o *Options, v string) (err error) { o.AllowOverwrites, err = parseBool(v); return err },
 	"partitioncolumns":     func(o *Options, v string) (err error) { o.Partitions, err = parseNames(v); return err },
-	"ignoremissingfiles":   func(o *Options, v string) (err error) { o.IgnoreMissing, err = strconv.ParseBool(v); return err },
+	"ignoremissingfiles":   func(o *Options, v string) (err error) { o.IgnoreMissing, err = parseBool(v); return err },
 	"backfillinterval": func(o *Options, v string) (err error) {
 		o.Backfill, err = parseInterval(v)
 		return positive(int64(o.Backfill), err)
@@ -86,12 +89,12 @@ var known = map[string]optionParser{
 	"cleansource.movedestination":   func(o *Options, v string) error { o.MoveTo = v; return nil },
 	"cleansource.retentionduration": func(o *Options, v string) (err error) { o.Retain, err = parseInterval(v); return err },
 	"infercolumntypes": func(o *Options, v string) error {
-		typed, err := strconv.ParseBool(v)
+		typed, err := parseBool(v)
 		o.TextOnly = !typed
 		return err
 	},
 	"rescueddatacolumn": func(o *Options, v string) error {
-		o.Rescued = v
+		o.Rescued, o.content.rescues = v, true
 		if v == "" || clean(v) != v {
 			return fmt.Errorf("%q is no column name", v)
 		}
@@ -152,6 +155,14 @@ func ParseOptions(m map[string]string) (Options, error) {
 	return o, nil
 }
 
+func parseBool(v string) (bool, error) {
+	is, err := strconv.ParseBool(v)
+	if err != nil {
+		return false, errors.New("want true or false")
+	}
+	return is, nil
+}
+
 // parseNames reads column names with commas between them.
 func parseNames(v string) ([]string, error) {
 	var names []string
@@ -205,7 +216,10 @@ func parseBytes(v string) (int64, error) {
 		}
 	}
 	n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
-	return n * unit, err
+	if err != nil || n > math.MaxInt64/unit {
+		return 0, errors.New("want a number of bytes, as in 10485760 or 10m")
+	}
+	return n * unit, nil
 }
 
 // hintKinds are Spark's names of types.

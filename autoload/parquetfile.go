@@ -151,7 +151,7 @@ func (d *decoder) match(columns []parquet.Column) []parquetColumn {
 				d.see(column.Name, inferred{saw: declared[column.Type.Kind], exact: column.Type})
 				continue
 			}
-			if isNew && d.columns.content.evolution == ignoreNewColumns {
+			if isNew && d.columns.content.evolution == ignoreNewColumns && !d.columns.content.rescues {
 				continue
 			}
 			if at >= 0 && taken[at] {
@@ -210,7 +210,8 @@ func (d *decoder) fit(found []parquetColumn, b *tables.Batch, first int64) error
 		for row := range b.Len {
 			if v := column.value(in, row); !v.appendTo(out, field.Type, &d.scratch) {
 				out.AppendNull(field.Type.Kind)
-				rescued[row] = append(rescued[row], stray{field.Name, v})
+				d.misfit(column.at, v)
+				rescued[row] = append(rescued[row], stray{d.columns.fileNames[column.at], v})
 			}
 		}
 	}

@@ -79,14 +79,16 @@ func (l *Loader) decode(ctx context.Context, files []candidate, sample bool) ([]
 		if err := r.all(ctx, results); err != nil {
 			return nil, err
 		}
-		if !l.widen(results) {
+		if !l.widen(results, sample) {
 			return results, nil
 		}
 	}
 }
 
 // widen makes columns of the fields that no column takes, in the order of the files, and has those files decoded again.
-func (l *Loader) widen(results []decoded) (again bool) {
+// Where a column gets a wider type, all are.
+func (l *Loader) widen(results []decoded, sample bool) (again bool) {
+	var needs map[string]need
 	types := map[string]inferred{}
 	var order []string
 	for i := range results {
@@ -101,6 +103,7 @@ func (l *Loader) widen(results []decoded) (again bool) {
 			}
 			types[u.name] = before.join(u.typ)
 		}
+		needs = addNeeds(needs, r.needs)
 		if len(r.unknown) > 0 {
 			r.fileRows, r.done = fileRows{}, false
 		}
@@ -112,7 +115,16 @@ func (l *Loader) widen(results []decoded) (again bool) {
 			l.columns = l.columns.with(name, types[name], l.cfg.Options)
 		}
 	}
-	return len(order) > 0
+	again = len(order) > 0
+	if !sample && l.widenTypes(needs) {
+		again = true
+		for i := range results {
+			if results[i].err == nil {
+				results[i].fileRows, results[i].done = fileRows{}, false
+			}
+		}
+	}
+	return again
 }
 
 // reader reads and decodes files.
@@ -168,8 +180,8 @@ func (r *reader) file(ctx context.Context, d *decoder, c candidate) (fileRows, e
 		rows := fileRows{shape: s, streamed: s.codec == "" && c.size > r.keep}
 		s.check = new(atomic.Bool)
 		s.check.Store(rows.streamed)
-		trusted := r.trusts != nil && r.trusts(c.path)
-		begun := int64(0) // bytes
+		trusted := r.trusts != nil && r.trusts(c.path) && !r.columns.content.widens // which must know all values first
+		begun := int64(0)                                                           // bytes
 		err := r.scan(ctx, d, c, s, func(part fileRows) error {
 			begun += part.bytes
 			rows.add(part)
@@ -201,6 +213,7 @@ func (f *fileRows) add(part fileRows) {
 	f.rows += part.rows
 	f.bytes += part.bytes
 	f.rescued += part.rescued
+	f.needs = addNeeds(f.needs, part.needs)
 	for _, u := range part.unknown {
 		at := slices.IndexFunc(f.unknown, func(k namedType) bool { return k.name == u.name })
 		if at < 0 {

@@ -30,14 +30,18 @@ type columns struct {
 	rescued    string   // name of the column for what does not fit
 	textOnly   bool     // new columns are strings
 	content    contentOptions
-	partitions []string       // columns whose values stand in the path
-	index      map[string]int // name in the files -> place
-	folded     map[string]int // column name in lower case -> place, or reserved
+	partitions []string        // columns whose values stand in the path
+	hinted     map[string]bool // columns whose type a hint says, in lower case
+	index      map[string]int  // name in the files -> place
+	folded     map[string]int  // column name in lower case -> place, or reserved
 }
 
 func newColumns(schema tables.Schema, fileNames []string, o Options) columns {
 	c := columns{schema: schema, fileNames: fileNames, rescued: o.Rescued, textOnly: o.TextOnly, content: o.content, partitions: o.Partitions,
-		index: map[string]int{}, folded: map[string]int{}}
+		hinted: map[string]bool{}, index: map[string]int{}, folded: map[string]int{}}
+	for _, hint := range o.Hints {
+		c.hinted[strings.ToLower(clean(hint.Name))] = true
+	}
 	for i, f := range schema {
 		c.index[fileNames[i]] = i
 		c.folded[strings.ToLower(f.Name)] = i

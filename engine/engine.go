@@ -121,7 +121,8 @@ func (e *Engine) compose() error {
 		Exec: func(ctx context.Context, database, statement string) error {
 			return e.sql.exec(ctx, database, statement)
 		},
-		Ledger: e.ledger,
+		Ledger:     e.ledger,
+		Compatible: autoload.Compatible,
 		Carry: func(_ context.Context, from, to string, committed int64) error {
 			return autoload.Carry(e.feeds.files, from, to, committed)
 		},

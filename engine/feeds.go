@@ -14,6 +14,7 @@ import (
 	"smelt/autoload"
 	"smelt/queries"
 	"smelt/queries/ddl"
+	"smelt/tables"
 	"smelt/tables/vfs"
 )
 
@@ -174,6 +175,15 @@ func (f *feed) Lookup(file string) (queries.FeedFile, bool) {
 // Retract returns the batch that notes a file as unloaded, or as new.
 func (f *feed) Retract(path string, again bool) (queries.FeedBatch, error) {
 	batch, err := f.Loader.Retract(path, again)
+	if err != nil {
+		return nil, err
+	}
+	return batch, nil
+}
+
+// Evolve returns the batch that notes what the options change.
+func (f *feed) Evolve(ctx context.Context, rows tables.Relation) (queries.FeedBatch, error) {
+	batch, err := f.Loader.Evolve(ctx, rows)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package queries
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -150,6 +151,11 @@ func (f *flow) redefine(ctx context.Context, old *flow, schema tables.Schema) er
 			schema = now.Schema()
 		}
 		return f.alter(ctx, t, schema, newGeneration(), ids)
+	}
+	if f.evolves(old) {
+		if err := f.evolve(ctx, t); !errors.Is(err, errOtherRows) {
+			return err
+		}
 	}
 	if err := f.mayReset(); err != nil {
 		return err

@@ -180,6 +180,15 @@ func (f *fakeFeed) Changed() <-chan struct{} { return f.dir.changed }
 func (f *fakeFeed) Close() error             { f.closed = true; return nil }
 func (f *fakeFeed) Pending() int64           { return int64(len(f.unseen())) }
 
+func (f *fakeFeed) Rescued() string { return "_rescued_data" }
+func (f *fakeFeed) Evolve(context.Context, tables.Relation) (FeedBatch, error) {
+	return nil, errors.New("no options change here")
+}
+func (f *fakeFeed) Recoverable(*tables.Column, tables.Schema, []string) bool   { return false }
+func (f *fakeFeed) Recover(b *tables.Batch, _ []string) (*tables.Batch, error) { return b, nil }
+func (f *fakeFeed) Remember() error                                            { return nil }
+func (f *fakeFeed) Refuse(string) bool                                         { return false }
+
 func (f *fakeFeed) unseen() []int {
 	f.dir.mu.Lock()
 	defer f.dir.mu.Unlock()

@@ -61,6 +61,21 @@ type Feed interface {
 	Retry(path string) error
 	// Retract returns a batch without rows that notes a file as unloaded, or, to be read again, as new.
 	Retract(path string, again bool) (FeedBatch, error)
+	// Rescued returns the name of the column for what does not fit.
+	Rescued() string
+	// Evolve takes up options that were changed under a table, whose rows have the rescued column: of what is there it makes
+	// columns and wider types, as far as the options say so. The batch has no rows.
+	Evolve(ctx context.Context, rows tables.Relation) (FeedBatch, error)
+	// Recoverable reports whether any of these texts of the rescued column holds a value that a column of the schema takes
+	// now; added are the columns that the table did not have so far.
+	Recoverable(texts *tables.Column, schema tables.Schema, added []string) bool
+	// Recover returns rows of the table with such values in their columns and no longer in the rescued one.
+	Recover(b *tables.Batch, added []string) (*tables.Batch, error)
+	// Remember makes the columns durable that are known so far.
+	Remember() error
+	// Refuse takes back that the type of a column has become wider since the last batch was recorded, or of all if the feed
+	// has no such column: the SELECT makes it of others. False if there is nothing to take back.
+	Refuse(column string) bool
 	// Close stops watching.
 	Close() error
 }
@@ -95,6 +110,8 @@ type Config struct {
 	// Ledger returns what a feed has noted down to a committed batch: the rows that came in, and of how many files. Only
 	// Check needs it.
 	Ledger func(ctx context.Context, stateDir string, committed int64) (rows int64, files int, err error)
+	// Compatible reports whether what a feed read under the one options stands under the others; nil means never.
+	Compatible func(before, after map[string]string) bool
 	// Carry notes for a feed that is to begin in the state directory to which files that of from has as unloaded, down to a
 	// committed batch; nil carries nothing.
 	Carry func(ctx context.Context, from, to string, committed int64) error

@@ -33,7 +33,7 @@ func (f *flow) retract(ctx context.Context, t *tables.Table, r *retraction, pinn
 	o.did = true
 	p := &o.progress
 	p.Strategy, p.Reason = strategyRetract, retractReason
-	why, err := f.unprovable(ctx, t, pinned)
+	why, err := f.unprovable(ctx, t, r.source, pinned)
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func (f *flow) takeBack(ctx context.Context, t *tables.Table, r *retraction, pin
 
 // unprovable says why the SELECT may yield other rows today than it did, or fewer, which nothing would notice: "" if it
 // cannot.
-func (f *flow) unprovable(ctx context.Context, t *tables.Table, pinned map[string]*tables.Snapshot) (why string, err error) {
+func (f *flow) unprovable(ctx context.Context, t, source *tables.Table, pinned map[string]*tables.Snapshot) (why string, err error) {
 	if name := unsteady(f.shape.statement); name != "" {
 		return "the SELECT calls " + name, nil
 	}
@@ -132,7 +132,7 @@ func (f *flow) unprovable(ctx context.Context, t *tables.Table, pinned map[strin
 		if c.Version < born {
 			break
 		}
-		if began = c.Time; c.Operation == "ALTER TABLE" {
+		if began = c.Time; c.Operation == "ALTER TABLE" || c.Operation == fillOperation {
 			return "the rules of the table have changed since it was filled", nil
 		}
 		if f.name != "" && (c.Operation == changeFlowOperation || c.Operation == dropFlowOperation) && c.Parameters[parameterFlow] == f.name {
@@ -146,6 +146,23 @@ func (f *flow) unprovable(ctx context.Context, t *tables.Table, pinned map[strin
 		if !s.Modified().Before(began) {
 			return name + " has changed since it was filled", nil
 		}
+	}
+	return filledSince(ctx, source, began)
+}
+
+// filledSince says whether values were put back into rows of a source since a time: the SELECT did not see them.
+func filledSince(ctx context.Context, source *tables.Table, began time.Time) (why string, err error) {
+	history, err := source.History(ctx, 0)
+	if err != nil {
+		return "", err
+	}
+	for _, c := range history {
+		if c.Operation == fillOperation && !c.Time.Before(began) {
+			return "rescued values were put back into its rows since", nil
+		}
+	}
+	if n := len(history); n == 0 || history[n-1].Version > source.Snapshot().Born() && history[n-1].Time.After(began) {
+		return "its log was cleaned up", nil
 	}
 	return "", nil
 }

@@ -175,8 +175,11 @@ func (f *flow) readTable(ctx context.Context, in *input, s ddl.Source, now *tabl
 		in.rebuilt = true
 		return nil
 	}
+	if changes, err = passFills(ctx, source, changes); err != nil {
+		return err
+	}
 	if changes.Rewritten && changes.RewriteOperation == unloadOperation {
-		if changes, err = source.ChangesUpTo(ctx, from, changes.RewriteVersion-1, maxBatchRows); err != nil {
+		if changes, err = source.ChangesUpTo(ctx, changes.From, changes.RewriteVersion-1, maxBatchRows); err != nil {
 			return err
 		}
 		if changes.RowCount == 0 && in.gone == nil {
@@ -189,6 +192,21 @@ func (f *flow) readTable(ctx context.Context, in *input, s ddl.Source, now *tabl
 	}
 	in.add(s, app, changes, changes.To, changes.RowCount)
 	return nil
+}
+
+// passFills passes over commits that put rescued values back: what came before each is read first, as it was then.
+func passFills(ctx context.Context, source *tables.Table, changes *tables.Changes) (*tables.Changes, error) {
+	for changes.Rewritten && changes.RewriteOperation == fillOperation {
+		at := changes.RewriteVersion
+		before, err := source.ChangesUpTo(ctx, changes.From, at-1, maxBatchRows)
+		if err != nil || before.RowCount > 0 {
+			return before, err
+		}
+		if changes, err = source.Changes(ctx, at, maxBatchRows); err != nil {
+			return nil, err
+		}
+	}
+	return changes, nil
 }
 
 // add takes the rows of a table into the input.

@@ -27,6 +27,9 @@ func (f *flow) write(ctx context.Context, t *tables.Table, overlay map[string]ta
 		into = nil
 	}
 	rows := newChecked(result, f.create.Expectations, into, p)
+	if again, err := f.follow(ctx, t, rows.Schema()); again || err != nil {
+		return err
+	}
 	if c.Define, err = f.redefined(t.Snapshot(), rows.Schema()); err != nil {
 		return err
 	}

@@ -174,6 +174,12 @@ func (s *Snapshot) checkWidening(ctx context.Context, after Schema) (widened boo
 	return widened && s.Files() > 0, nil
 }
 
+// CheckWidening refuses columns that the rows cannot be read with, as Table.Redefine would.
+func (s *Snapshot) CheckWidening(ctx context.Context, after Schema) error {
+	_, err := s.checkWidening(ctx, after)
+	return err
+}
+
 // maxExact is the number up to which every whole number is a double.
 const maxExact = 1 << 53
 
