@@ -11,8 +11,8 @@ import (
 	"smelt/tables"
 )
 
-// startGraph starts a SQL engine with a real graph of flows.
-func startGraph(t *testing.T) (*testSQL, *queries.Graph) {
+// startGraph starts a SQL engine with a real graph of flows; change may alter the configuration before.
+func startGraph(t *testing.T, change ...func(*sqlConfig)) (*testSQL, *queries.Graph) {
 	t.Helper()
 	var s *testSQL
 	var graph *queries.Graph
@@ -28,6 +28,9 @@ func startGraph(t *testing.T) (*testSQL, *queries.Graph) {
 			Exec: func(ctx context.Context, database, statement string) error { return s.exec(ctx, database, statement) },
 		})
 		c.Flows = graph
+		for _, f := range change {
+			f(c)
+		}
 	})
 	require.NoError(t, graph.Open(t.Context()))
 	t.Cleanup(func() { require.NoError(t, graph.Close(context.Background())) })
