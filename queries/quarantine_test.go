@@ -250,7 +250,7 @@ func TestQuarantinesHoldTheLawAfterKillsAtAnyPoint(t *testing.T) {
 	l := quarantineLab(t)
 	d := &landing{lab: l, out: map[int]bool{}}
 	d.drop(1)
-	kills, replays, moves, rounds := 0, 0, int64(0), 80
+	kills, replays, moves, rounds := 0, 0, int64(0), 50
 	if testing.Short() {
 		rounds = 25
 	}

@@ -162,16 +162,21 @@ func choose(b *tables.Batch, columns []string) (*tables.Batch, error) {
 	return out, nil
 }
 
-// update returns the rows as they are to be in quarantine: marked to go, or with the reason why they stay.
+// update returns the rows as they are to be in quarantine: marked to go, and otherwise as they were, because nothing has
+// changed until the table commits; or with the reason why they stay.
 func (r *retrial) update(rules []ddl.Expectation, q *quarantine, number int64, at time.Time) *tables.Batch {
 	out := &tables.Batch{Schema: r.judged.Schema, Columns: slices.Clone(r.judged.Columns), Len: r.judged.Len}
 	var names, reasons, times, until tables.Column
 	for row, fate := range r.verdict.fates {
 		if fate == stays {
 			until.AppendInt(number)
-		} else {
-			until.AppendNull(tables.Long)
+			for column, values := range map[string]*tables.Column{columnRules: &names, columnReason: &reasons, columnTime: &times} {
+				at := out.Schema.Index(column)
+				appendFrom(values, &out.Columns[at], out.Schema[at].Type.Kind, row)
+			}
+			continue
 		}
+		until.AppendNull(tables.Long)
 		name, reason := violated(rules, r.verdict.failed[row])
 		names.AppendString(name)
 		reasons.AppendString(reason)
