@@ -17,6 +17,7 @@ import (
 	"smelt/models"
 	"smelt/queries"
 	"smelt/queries/lexer"
+	"smelt/queries/spark"
 	"smelt/tables"
 )
 
@@ -222,8 +223,11 @@ func restateKnown(ctx context.Context, err *mysql.SQLError) *mysql.SQLError {
 	return err
 }
 
+// parserPosition finds the offset that the MySQL parser states in errors of prepared statements, which it reads before us.
+var parserPosition = regexp.MustCompile(`position (\d+)(?: near '(.*?)')?`)
+
 func restateText(ctx context.Context, text string) *mysql.SQLError {
-	if match := vitessPosition.FindStringSubmatch(text); match != nil && strings.Contains(text, "syntax error at") {
+	if match := parserPosition.FindStringSubmatch(text); match != nil && strings.Contains(text, "syntax error at") {
 		return mysql.NewSQLError(errSyntax.number, errSyntax.state, syntaxText, match[2], 1)
 	}
 	for i, pattern := range compiledRules() {
@@ -277,13 +281,17 @@ func interruption(ctx context.Context, err error, text string) *mysql.SQLError {
 // restateOurs maps the sentinels of the packages below; nil means that err is none of them.
 func restateOurs(err error) *mysql.SQLError {
 	var syntax *lexer.SyntaxError
+	var plain *spark.Error
 	switch {
+	case errors.As(err, &plain):
+		line, column := lexer.Place(plain.Source, plain.Offset)
+		return mysql.NewSQLError(errSyntax.number, errSyntax.state, syntaxText+", column %d", firstLine(plain.Source[plain.Offset:]), line, column)
 	case errors.As(err, &syntax):
 		near := strings.Trim(syntax.Got, `"`)
 		if strings.HasPrefix(near, "the end of") {
 			near = "" // as MySQL says it
 		}
-		return mysql.NewSQLError(errSyntax.number, errSyntax.state, syntaxText+": want %s", near, syntax.Line, syntax.Want)
+		return mysql.NewSQLError(errSyntax.number, errSyntax.state, syntaxText+", column %d: want %s", near, syntax.Line, syntax.Column, syntax.Want)
 	case errors.Is(err, tables.ErrNotFound):
 		return mysql.NewSQLError(errNoSuchTable.number, errNoSuchTable.state, "%s", err.Error())
 	case errors.Is(err, queries.ErrNotFlow):

@@ -3,14 +3,14 @@ package engine
 import (
 	"context"
 	"errors"
-	"regexp"
-	"strconv"
 	"strings"
 
 	"github.com/dolthub/go-mysql-server/sql"
 	"github.com/dolthub/vitess/go/vt/sqlparser"
 
 	"smelt/queries/ddl"
+
+	"smelt/queries/spark"
 )
 
 // parser is the front of the MySQL parser: it takes our own statements, replaces STREAM(...) in queries, and refuses
@@ -74,14 +74,14 @@ func (p *parser) ParseOneWithOptions(ctx context.Context, text string, options s
 	if len(sources) == 0 {
 		rewritten = plain
 	}
-	statement, err := sqlparser.ParseWithOptions(ctx, rewritten, options)
+	statement, err := spark.Parse(ctx, rewritten, options)
 	if errors.Is(err, sqlparser.ErrEmpty) {
 		return nil, end, err
 	}
 	if err != nil {
-		statement, err = parseAgain(ctx, rewritten, options, err)
-	}
-	if err != nil {
+		if missing := missingSpark(rewritten); missing != nil {
+			err = missing
+		}
 		return refused(err), end, nil
 	}
 	if err := p.guard(statement, len(sources) > 0); err != nil {
@@ -95,21 +95,6 @@ func (p *parser) ParseOneWithOptions(ctx context.Context, text string, options s
 		return p.withClauses(statement, partitions, properties), end, nil
 	}
 	return p.replace(statement), end, nil
-}
-
-// parseAgain parses a statement that the MySQL parser refused in the spellings of others.
-func parseAgain(ctx context.Context, query string, options sqlparser.ParserOptions, first error) (sqlparser.Statement, error) {
-	for _, mend := range []func(string) (string, bool){withoutBrackets, withoutSpark} {
-		if mended, ok := mend(query); ok {
-			if statement, err := sqlparser.ParseWithOptions(ctx, mended, options); err == nil {
-				return statement, nil
-			}
-		}
-	}
-	if missing := missingSpark(query); missing != nil {
-		return nil, missing
-	}
-	return nil, syntaxError(query, first)
 }
 
 // statementEnd returns the offset behind the first statement of text and its semicolon. Semicolons in quotes and
@@ -148,17 +133,6 @@ func blank(text string) bool {
 	return true
 }
 
-// bracketedSelect is CREATE TABLE ... AS (SELECT ...), as dbt writes it; the MySQL parser takes it without brackets.
-var bracketedSelect = regexp.MustCompile(`(?is)^(.*?\bcreate\s+table\s.*?\sas\s*)\((\s*(?:select|with)\b.*)\)\s*$`)
-
-func withoutBrackets(query string) (string, bool) {
-	match := bracketedSelect.FindStringSubmatch(query)
-	if match == nil {
-		return "", false
-	}
-	return match[1] + " " + match[2], true
-}
-
 // quotedLength returns the length of the quoted text that text starts with. A doubled quote is two quoted texts in a
 // row, which comes to the same.
 func quotedLength(text string) int {
@@ -192,23 +166,4 @@ func refused(err error) sqlparser.Statement {
 		Auth:      sqlparser.AuthInformation{AuthType: sqlparser.AuthType_IGNORE},
 		Statement: refusal{edge(err)},
 	}
-}
-
-// vitessPosition finds the offset that the MySQL parser states in its errors.
-var vitessPosition = regexp.MustCompile(`position (\d+)(?: near '(.*?)')?`)
-
-// syntaxError restates an error of the MySQL parser with the text at which it stopped and its line.
-func syntaxError(query string, err error) error {
-	near, line := "", 1
-	if match := vitessPosition.FindStringSubmatch(err.Error()); match != nil {
-		at, _ := strconv.Atoi(match[1]) // digits only; out of range is checked below
-		if at > len(query) {
-			at = len(query)
-		}
-		// The position is behind the word that did not fit, which the message repeats in lower case.
-		start := max(strings.LastIndex(strings.ToLower(query[:at]), strings.ToLower(match[2])), 0)
-		line += strings.Count(query[:start], "\n")
-		near = firstLine(query[start:])
-	}
-	return mysqlError(errSyntax, syntaxText, near, line)
 }

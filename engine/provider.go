@@ -8,6 +8,8 @@ import (
 
 	"smelt/functions"
 	"smelt/tables"
+
+	"smelt/functions/spark"
 )
 
 // Names of the databases that are not directories of the store.
@@ -109,6 +111,9 @@ func reservedDatabase(name string) bool {
 // replaced by one that knows no file, SUM by one that keeps whole numbers whole.
 func (p *provider) Function(_ *sql.Context, name string) (sql.Function, bool) {
 	if f, ok := p.functions.Function(name); ok {
+		return f, true
+	}
+	if f, ok := spark.Function(name); ok {
 		return f, true
 	}
 	switch strings.ToLower(name) {

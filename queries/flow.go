@@ -12,6 +12,8 @@ import (
 	"github.com/google/uuid"
 
 	"smelt/queries/ddl"
+	"smelt/queries/lexer"
+	"smelt/queries/spark"
 	"smelt/tables"
 )
 
@@ -69,6 +71,11 @@ func newFlow(g *Graph, c *ddl.Create, ref reference, database, base string) (*fl
 		return nil, fmt.Errorf("APPLY CHANGES: %w yet", ErrUnsupported)
 	}
 	s, err := shapeOf(c.Query, database)
+	var syntax *spark.Error
+	if errors.As(err, &syntax) {
+		line, column := c.Place(syntax.Offset)
+		return nil, &lexer.SyntaxError{Line: line, Column: column, Want: "what MySQL or Spark take here", Got: syntax.Near()}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -1,11 +1,13 @@
 package queries
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"strings"
 
 	"github.com/dolthub/vitess/go/vt/sqlparser"
+
+	"smelt/queries/spark"
 )
 
 // reference is a table that a SELECT reads, by lower-case names; Database is never "".
@@ -154,13 +156,9 @@ func aggregateIn(s *sqlparser.Select) string {
 	return found
 }
 
-// parseSQL parses a statement of plain SQL. The errors of the parser print a code of their own before the message.
+// parseSQL parses a statement of plain SQL, in the spelling of MySQL or of Spark.
 func parseSQL(text string) (sqlparser.Statement, error) {
-	parsed, err := sqlparser.Parse(text)
-	if err != nil {
-		return nil, errors.New(err.Error())
-	}
-	return parsed, nil
+	return spark.Parse(context.Background(), text, sqlparser.ParserOptions{})
 }
 
 // viewOf returns the name and SELECT of a CREATE VIEW, ok false for another statement.

@@ -46,6 +46,7 @@ func (p *parser) create() (Statement, error) {
 	if !p.atQuery() {
 		return nil, p.unexpected("a SELECT")
 	}
+	c.line, c.column = lexer.Place(p.text, p.peek().Start)
 	c.Select, c.Query, c.Sources, err = p.query()
 	return c, err
 }

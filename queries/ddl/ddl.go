@@ -4,6 +4,8 @@
 // Errors are *lexer.SyntaxError.
 package ddl
 
+import "smelt/queries/lexer"
+
 // Kind is what a statement makes or names.
 type Kind uint8
 
@@ -43,6 +45,17 @@ type Create struct {
 	Sources        []Source
 	Changes        *Changes // of FLOW AUTO CDC: what the rows of the query are events of
 	Text           string   // the whole statement as written, without a trailing semicolon
+
+	line, column int // where the SELECT begins in the text that was parsed
+}
+
+// Place returns the line and the column, in the text that was parsed, of a byte offset in Query.
+func (c *Create) Place(offset int) (line, column int) {
+	line, column = lexer.Place(c.Select, selectOffset(c.Sources, offset))
+	if line == 1 {
+		column += c.column - 1
+	}
+	return line + c.line - 1, column
 }
 
 // ColumnDef names a column and may comment it. Its type is what the SELECT yields; Type is only what the list says.
@@ -56,6 +69,9 @@ type Source struct {
 	Placeholder     string // the identifier that stands for it in the query
 	Database, Table string // of STREAM(t); Database is "" for the current one
 	Files           *Files // of STREAM read_files(...)
+
+	from, to  int // where it stands in the SELECT as written
+	at, until int // where its placeholder stands in the query
 }
 
 // Files is a watched directory and its options, keys as written.

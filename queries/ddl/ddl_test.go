@@ -159,12 +159,12 @@ func TestTextOfACreateParsesToTheSame(t *testing.T) {
 		}
 		second := create(t, first.Text)
 		require.NotNil(t, second, first.Text)
-		require.Equal(t, *first, *second)
+		require.Equal(t, anywhere(*first), anywhere(*second))
 		// Splitting a statement that is alone changes nothing either.
 		pieces, err := lexer.Split(sql)
 		require.NoError(t, err)
 		require.Len(t, pieces, 1)
-		require.Equal(t, *first, *create(t, pieces[0].Text))
+		require.Equal(t, anywhere(*first), anywhere(*create(t, pieces[0].Text)))
 	}
 }
 
@@ -179,8 +179,14 @@ func TestWhatIsPrintedParsesToTheSame(t *testing.T) {
 		again := create(t, printed)
 		require.NotNil(t, again, printed)
 		again.Text = c.Text
-		require.Equal(t, *c, *again, printed)
+		require.Equal(t, anywhere(*c), anywhere(*again), printed)
 	}
+}
+
+// anywhere forgets where in a text the SELECT stood.
+func anywhere(c Create) Create {
+	c.line, c.column = 0, 0
+	return c
 }
 
 func create(t *testing.T, sql string) *Create {
@@ -242,12 +248,12 @@ func FuzzParse(f *testing.F) {
 			if err != nil {
 				t.Fatalf("text of a Create: %v: %q", err, c.Text)
 			}
-			require.Equal(t, *c, *again.(*Create))
+			require.Equal(t, anywhere(*c), anywhere(*again.(*Create)))
 			again, err = Parse(c.Print(nil))
 			require.NoError(t, err, c.Print(nil))
 			printed := *again.(*Create)
 			printed.Text = c.Text
-			require.Equal(t, *c, printed)
+			require.Equal(t, anywhere(*c), anywhere(printed))
 		}
 		rewritten, sources, err := RewriteQuery(sql)
 		if err == nil && len(sources) == 0 && rewritten != sql {

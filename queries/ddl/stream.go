@@ -55,7 +55,8 @@ type scope struct {
 func (p *parser) rewrite() (string, []Source, error) {
 	var out strings.Builder
 	var sources []Source
-	copied := p.peek().Start
+	begin := p.peek().Start
+	copied := begin
 	scopes := []scope{{}}
 	for p.peek().Kind != lexer.End {
 		t := p.peek()
@@ -66,8 +67,10 @@ func (p *parser) rewrite() (string, []Source, error) {
 				return "", nil, err
 			}
 			out.WriteString(p.text[copied:t.Start])
+			source.at = out.Len()
 			out.WriteString(p.placeholder(source))
 			copied = p.all[p.at-1].Stop
+			source.until, source.from, source.to = out.Len(), t.Start-begin, copied-begin
 			sources = append(sources, source)
 			now.table = false
 			continue
@@ -77,6 +80,21 @@ func (p *parser) rewrite() (string, []Source, error) {
 	}
 	out.WriteString(p.text[copied:p.all[p.at-1].Stop])
 	return out.String(), sources, nil
+}
+
+// selectOffset returns the offset in the SELECT as written of an offset in the query with placeholders.
+func selectOffset(sources []Source, offset int) int {
+	moved := 0
+	for _, s := range sources {
+		if offset < s.at {
+			break
+		}
+		if offset < s.until {
+			return s.from
+		}
+		moved = s.to - s.until
+	}
+	return offset + moved
 }
 
 // step follows one token.
