@@ -22,8 +22,8 @@ var errUnproven = errors.New("not compared")
 func (g *Graph) Check(ctx context.Context, found func(table, what string, proven bool, err error)) error {
 	for _, s := range g.Flows() {
 		f := g.find(s.Database, s.Table)
-		if f == nil {
-			continue
+		if f == nil || s.Flow != "" {
+			continue // the flows of a table are checked together
 		}
 		tell := func(what string, err error) {
 			if errors.Is(err, errUnproven) {
@@ -38,6 +38,10 @@ func (g *Graph) Check(ctx context.Context, found func(table, what string, proven
 			tell("its table", err)
 		case f.create.Kind == ddl.MaterializedView:
 			tell("equals its SELECT", f.checkView(ctx, t))
+		case f.changed():
+			if f.name == "" {
+				tell("equals the replay of its source", f.checkChanges(ctx, t))
+			}
 		default:
 			f.checkStream(ctx, t, tell)
 		}
@@ -201,20 +205,17 @@ func (f *flow) checkStream(ctx context.Context, t *tables.Table, tell func(what 
 		err = fmt.Errorf("it has %d rows, its batches wrote %d", now.Rows(), n.out)
 	}
 	tell("holds what its batches wrote", err)
+	if errors.Is(err, errUnproven) {
+		return
+	}
 	var listed int64
 	files := 0
-	for _, s := range f.create.Sources {
-		if s.Files == nil {
-			return // batches count the rows of tables and files together
-		}
-		if overwrites(s.Files) {
-			tell("its ledger", fmt.Errorf("%w: with allowOverwrites the rows of a file come more than once", errUnproven))
-			return
-		}
-		committed, _ := now.Txn(progressOf(now, s.Placeholder))
-		rows, n, err := f.g.cfg.Ledger(ctx, f.stateDir(t, now, s), committed)
+	for _, one := range f.g.flowsOf(f) {
+		rows, n, known, err := one.listed(ctx, t, now)
 		if err != nil {
 			tell("its ledger", err)
+		}
+		if err != nil || !known {
 			return
 		}
 		listed, files = listed+rows, files+n
@@ -223,6 +224,26 @@ func (f *flow) checkStream(ctx context.Context, t *tables.Table, tell func(what 
 		err = fmt.Errorf("the ledger has %d rows in %d files, its batches read %d", listed, files, n.in)
 	}
 	tell(fmt.Sprintf("read the %d rows of the %d files in its ledger", listed, files), err)
+}
+
+// listed adds up what the ledgers of the flow's directories have; known is false where it reads tables, too, because batches
+// count the rows of tables and files together.
+func (f *flow) listed(ctx context.Context, t *tables.Table, now *tables.Snapshot) (rows int64, files int, known bool, err error) {
+	for _, s := range f.create.Sources {
+		if s.Files == nil {
+			return 0, 0, false, nil
+		}
+		if overwrites(s.Files) {
+			return 0, 0, false, fmt.Errorf("%w: with allowOverwrites the rows of a file come more than once", errUnproven)
+		}
+		committed, _ := now.Txn(f.progressOf(now, f.feedName(s)))
+		more, n, err := f.g.cfg.Ledger(ctx, f.stateDir(t, now, s), committed)
+		if err != nil {
+			return 0, 0, false, err
+		}
+		rows, files = rows+more, files+n
+	}
+	return rows, files, true, nil
 }
 
 func overwrites(files *ddl.Files) bool {
@@ -250,6 +271,9 @@ func countBatches(ctx context.Context, t *tables.Table) (n batchCounts, err erro
 	for _, c := range history {
 		if c.Version < born {
 			break
+		}
+		if c.Operation == dropFlowOperation {
+			return n, fmt.Errorf("%w: the flow %s was dropped, and its rows stayed", errUnproven, c.Parameters[parameterFlow])
 		}
 		if p, ok := ProgressOf(c); ok {
 			n.in, n.out, n.held = n.in+p.RowsIn, n.out+p.RowsOut, n.held+p.Quarantined

@@ -186,24 +186,41 @@ func (f *flow) alter(ctx context.Context, t *tables.Table, schema tables.Schema,
 	return err
 }
 
-// checkStreamed refuses to stream from a materialized view, whose rows are replaced and not only added to. added holds
-// the kinds of tables that are not made yet.
-func (g *Graph) checkStreamed(f *flow, added map[string]ddl.Kind) error {
+// checkStreamed refuses to stream from a table whose rows are replaced and not only added to. made holds flows that are not
+// in the graph yet; they count more than those of their names that are.
+func (g *Graph) checkStreamed(f *flow, made []*flow) error {
 	for _, s := range f.create.Sources {
 		if s.Files != nil {
 			continue
 		}
 		r := f.streamed(s)
-		if of := ownerOf(r.String()); of != r.String() && (added[of] != 0 || g.find(cutName(of)) != nil) {
+		isFlow := func(name string) bool {
+			return g.find(cutName(name)) != nil || slices.ContainsFunc(made, func(one *flow) bool { return strings.EqualFold(one.ref.String(), name) })
+		}
+		if of := ownerOf(r.String()); of != r.String() && isFlow(of) {
 			return fmt.Errorf("streaming table %s: %w: rows leave the quarantine %s when they are replayed; read it without STREAM in a MATERIALIZED VIEW", f.create.Name, ErrUnsupported, r)
 		}
-		kind := added[r.String()]
-		if source := g.find(r.database, r.table); source != nil && kind == 0 {
-			kind = source.create.Kind
+		flows := map[string]*flow{}
+		if own := g.find(r.database, r.table); own != nil {
+			for _, one := range g.flowsOf(own) {
+				flows[one.key()] = one
+			}
 		}
-		if kind == ddl.MaterializedView {
-			return fmt.Errorf("streaming table %s: %w: %s is a MATERIALIZED VIEW, whose rows are replaced at each refresh; read it without STREAM, or make a MATERIALIZED VIEW",
-				f.create.Name, ErrUnsupported, r)
+		for _, one := range made {
+			flows[one.key()] = one
+		}
+		for _, source := range flows {
+			if key(source.ref.database, source.ref.table) != key(r.database, r.table) {
+				continue
+			}
+			if source.create.Kind == ddl.MaterializedView {
+				return fmt.Errorf("streaming table %s: %w: %s is a MATERIALIZED VIEW, whose rows are replaced at each refresh; read it without STREAM, or make a MATERIALIZED VIEW",
+					f.create.Name, ErrUnsupported, r)
+			}
+			if source.create.Changes != nil {
+				return fmt.Errorf("streaming table %s: %w: %s gets its rows by APPLY CHANGES, which replaces them; read it without STREAM, or make a MATERIALIZED VIEW",
+					f.create.Name, ErrUnsupported, r)
+			}
 		}
 	}
 	return nil

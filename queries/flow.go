@@ -67,9 +67,6 @@ func newFlow(g *Graph, c *ddl.Create, ref reference, database, base string) (*fl
 	if c.Query == "" {
 		return emptyFlow(g, c, ref, database, base), nil // flows that are added fill the table
 	}
-	if c.Changes != nil {
-		return nil, fmt.Errorf("APPLY CHANGES: %w yet", ErrUnsupported)
-	}
 	s, err := shapeOf(c.Query, database)
 	var syntax *spark.Error
 	if errors.As(err, &syntax) {
@@ -252,9 +249,13 @@ func (f *flow) appendBatch(ctx context.Context, o *outcome) error {
 	for name, s := range pinned {
 		in.tables[name] = s
 	}
-	p.RowsIn, p.Strategy, p.Reason = in.rows, strategyAppend, appendReason
-	o.did = true
-	err = f.write(ctx, t, in.tables, tables.Commit{Operation: "STREAMING UPDATE", Txns: in.txns}, p, in.feeds)
+	p.RowsIn, o.did = in.rows, true
+	p.Strategy, p.Reason = f.strategy()
+	write := f.write
+	if f.create.Changes != nil {
+		write = f.applyChanges
+	}
+	err = write(ctx, t, in.tables, tables.Commit{Operation: "STREAMING UPDATE", Txns: in.txns}, p, in.feeds)
 	if err == nil || !slices.ContainsFunc(in.feeds, FeedBatch.Again) {
 		return err
 	}

@@ -317,19 +317,19 @@ func (g *Graph) describeFlow(ctx context.Context, m member, overlay map[string]t
 	return m.flow.describe(ctx, overlay)
 }
 
-// checkMembers refuses streams of materialized views, made by this pipeline or before.
+// checkMembers refuses streams of tables whose rows are replaced, made by this pipeline or before.
 func (g *Graph) checkMembers(members []member) error {
-	kinds := map[string]ddl.Kind{}
+	var made []*flow
 	for _, m := range members {
 		if m.flow != nil {
-			kinds[m.name] = m.flow.create.Kind
+			made = append(made, m.flow)
 		}
 	}
 	for _, m := range members {
 		if m.flow == nil {
 			continue
 		}
-		if err := g.checkStreamed(m.flow, kinds); err != nil {
+		if err := g.checkStreamed(m.flow, made); err != nil {
 			return fmt.Errorf("line %d: %w", m.line, err)
 		}
 	}

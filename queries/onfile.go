@@ -43,6 +43,7 @@ func (g *Graph) OnFile(ctx context.Context, s *ddl.OnTable, database string) (ro
 	if err != nil {
 		return 0, err
 	}
+	f = f.readerOf(ctx, s.File)
 	defer f.signal()
 	path := ""
 	err = f.alone(ctx, func() error {
@@ -68,6 +69,23 @@ func (g *Graph) OnFile(ctx context.Context, s *ddl.OnTable, database string) (ro
 		return rows, err
 	}
 	return rows, f.failure(ctx, path)
+}
+
+// readerOf returns the flow of the table that reads a file, the table's own where none is known to.
+func (f *flow) readerOf(ctx context.Context, file string) *flow {
+	for _, one := range f.g.flowsOf(f) {
+		found := one.alone(ctx, func() error {
+			t, err := one.table()
+			if err == nil {
+				_, _, _, err = one.lookup(ctx, t, file)
+			}
+			return err
+		})
+		if found == nil {
+			return one
+		}
+	}
+	return f
 }
 
 // lookup finds a file in the feeds of the table.
@@ -115,6 +133,10 @@ func (f *flow) failure(ctx context.Context, path string) error {
 // unload takes the rows of a file out of the table in one commit, before which the ledger has the file as unloaded, or as
 // new. Either both are so afterwards or neither is: it is a batch like those that bring rows.
 func (f *flow) unload(ctx context.Context, t *tables.Table, s ddl.Source, feed Feed, file FeedFile, again bool) (int64, error) {
+	if f.create.Changes != nil {
+		return 0, fmt.Errorf("unload file %q: %w: table %s gets its rows by APPLY CHANGES, and what stood behind those of the file is not known any more; "+
+			"read the files into a streaming table of their own, and unload the file there", file.Path, ErrUnsupported, f.ref)
+	}
 	now := t.Snapshot()
 	old := tables.NewBatch(now.Schema(), 0)
 	column := f.pathColumn(now.Schema())
@@ -135,7 +157,7 @@ func (f *flow) unload(ctx context.Context, t *tables.Table, s ddl.Source, feed F
 	if err != nil {
 		return 0, err
 	}
-	c := tables.Commit{Operation: unloadOperation, Txns: map[string]int64{progressOf(now, s.Placeholder): batch.Number()}, Prepare: batch.Record,
+	c := tables.Commit{Operation: unloadOperation, Txns: map[string]int64{f.progressOf(now, f.feedName(s)): batch.Number()}, Prepare: batch.Record,
 		Parameters: map[string]string{parameterFile: file.Path, parameterRowsIn: strconv.FormatInt(file.Rows, 10), parameterRowsOut: strconv.Itoa(old.Len)}}
 	freed, err := q.release(ctx, &c, func(b *tables.Batch, row int) bool {
 		at := b.Schema.Index(column)

@@ -91,6 +91,11 @@ func (f *flow) describe(ctx context.Context, overlay map[string]tables.Relation)
 		return nil, err
 	}
 	schema = withoutExpectations(schema)
+	if f.create.Changes != nil {
+		if schema, err = changedSchema(f.create, schema); err != nil {
+			return nil, err
+		}
+	}
 	if err := checkNames(schema); err != nil {
 		return nil, err
 	}

@@ -33,6 +33,10 @@ func (f *flow) retract(ctx context.Context, t *tables.Table, r *retraction, pinn
 	o.did = true
 	p := &o.progress
 	p.Strategy, p.Reason = strategyRetract, retractReason
+	if f.create.Changes != nil {
+		return f.own().restart(ctx, t, fmt.Sprintf("a file was unloaded from %s.%s, and the events behind those of it are not known any more",
+			r.source.Database(), r.source.Name()))
+	}
 	why, err := f.unprovable(ctx, t, r.source, pinned)
 	if err != nil {
 		return err

@@ -47,11 +47,8 @@ func (f *flow) status() Status {
 	s := Status{Database: f.ref.database, Table: f.ref.table, Flow: f.name, Kind: kindName(f.create.Kind), State: string(f.state), Reason: f.reason,
 		Statement: f.text, LastError: f.lastError, Actions: map[string]string{}}
 	f.mu.Unlock()
-	s.Strategy = strategyAppend
-	reason := appendReason
-	if f.create.Kind == ddl.MaterializedView {
-		s.Strategy, reason = strategyRecompute, f.recomputeReason()
-	}
+	var reason string
+	s.Strategy, reason = f.strategy()
 	if s.Reason == "" {
 		s.Reason = reason
 	}
@@ -69,6 +66,22 @@ func (f *flow) status() Status {
 	s.Models = f.modelCalls().names()
 	s.Lag = f.lag()
 	return s
+}
+
+// strategy says how the table is kept up to date, and why so.
+func (f *flow) strategy() (name, reason string) {
+	switch c := f.create.Changes; {
+	case f.create.Kind == ddl.MaterializedView:
+		return strategyRecompute, f.recomputeReason()
+	case c != nil && c.History:
+		return strategyChanges, historyReason
+	case c != nil:
+		return strategyChanges, newestReason
+	case f.create.Query == "":
+		return strategyAppend, "flows that were added fill it"
+	default:
+		return strategyAppend, appendReason
+	}
 }
 
 // lag returns the age of the oldest commit of a source that the table does not show yet.

@@ -93,13 +93,7 @@ func (f *flow) pass(ctx context.Context, t *tables.Table, in *input) error {
 
 // commit makes the commit and tells the feeds. After an error it may stand all the same: the table's progress tells.
 func commit(ctx context.Context, t *tables.Table, c tables.Commit, feeds []FeedBatch) (version int64, err error) {
-	version, err = t.Commit(ctx, c)
-	if err == nil || stands(t.Snapshot(), c.Txns) {
-		for _, b := range feeds {
-			b.Committed()
-		}
-	}
-	return version, err
+	return told(t, c.Txns, feeds, func() (int64, error) { return t.Commit(ctx, c) })
 }
 
 // stands reports whether the table has made all of this progress.

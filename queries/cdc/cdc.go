@@ -178,6 +178,25 @@ func (s *Spec) KeysOf(events *tables.Batch) *tables.Batch {
 	return out.Filter(keep)
 }
 
+// Of returns the rows with one of the keys.
+func (s *Spec) Of(rows, keys *tables.Batch) *tables.Batch {
+	has := map[string]bool{}
+	for row := range keys.Len {
+		has[string(rowKey(nil, keys, allColumns(keys), row))] = true
+	}
+	var columns []int
+	for _, name := range s.Keys {
+		columns = append(columns, rows.Schema.Index(name))
+	}
+	keep := make([]bool, rows.Len)
+	var key []byte
+	for row := range keep {
+		key = rowKey(key[:0], rows, columns, row)
+		keep[row] = has[string(key)]
+	}
+	return rows.Filter(keep)
+}
+
 // Difference returns the rows of a that b has not, and those of b that a has not, each as often as that is so. They have
 // the same columns in the same order.
 func Difference(a, b *tables.Batch) (onlyA, onlyB *tables.Batch) {
