@@ -3,7 +3,9 @@ package queries
 import (
 	"context"
 	"strconv"
+	"strings"
 
+	"smelt/queries/ddl"
 	"smelt/tables"
 	"smelt/tables/filter"
 )
@@ -16,6 +18,20 @@ const (
 	// beyond it asks for what lies between the lowest and the highest.
 	maxLookUpValues = 1000
 )
+
+// propertyBloom lists the columns whose values files have Bloom filters of.
+const propertyBloom = "smelt.bloom.columns"
+
+// uniqueColumns lists the columns in which a stream looks for keys, divided by commas.
+func uniqueColumns(c *ddl.Create) string {
+	var columns []string
+	for _, e := range c.Expectations {
+		if c.Kind == ddl.StreamingTable {
+			columns = append(columns, e.Unique...)
+		}
+	}
+	return strings.Join(columns, ",")
+}
 
 // uniqueKeys knows which keys were there before a row.
 type uniqueKeys struct {

@@ -56,6 +56,7 @@ func TestTheFirstRowOfAKeyIsTheOneThatStays(t *testing.T) {
 	require.ErrorIs(t, err, ErrExpectation)
 	require.ErrorContains(t, err, "once EXPECT UNIQUE (`n`) by the row (n = 1)")
 	require.Equal(t, []any{int64(1), int64(2)}, l.column("a", "n"), "nothing of the batch is there")
+	require.Equal(t, "n", l.table("a").Snapshot().Definition().Properties[propertyBloom])
 }
 
 func columnOf(rows []row, name string) []int64 {
