@@ -383,3 +383,45 @@ func TestEveryPointOfAQuarantineMayBeTheLast(t *testing.T) {
 		})
 	}
 }
+
+// TestAllFlowsOfATableShareItsQuarantine: CREATE FLOW obeys the rules of its table, and REPLAY moves rows of every flow.
+func TestAllFlowsOfATableShareItsQuarantine(t *testing.T) {
+	l := twoSources(t)
+	l.must("CREATE STREAMING TABLE t (CONSTRAINT a EXPECT (" + l.dividing(3) + ") ON VIOLATION QUARANTINE, CONSTRAINT once EXPECT UNIQUE (n) ON VIOLATION QUARANTINE)")
+	require.NoError(t, l.add("CREATE FLOW one AS INSERT INTO t BY NAME SELECT n FROM STREAM(x)"))
+	require.NoError(t, l.add("INSERT INTO t SELECT n FROM STREAM(y)"))
+	l.insert("x", values("n", 1, 2, 3)...)
+	l.insert("y", values("n", 2, 4, 6)...)
+	l.settle()
+	require.Equal(t, []int64{1, 2, 4}, l.sorted("t", "n"))
+	held := l.held("t")
+	require.Equal(t, []int64{2, 3, 6}, sortedOf(held, "n"))
+	sources := map[any]any{}
+	for _, r := range held {
+		sources[r["n"]] = r[columnSource]
+	}
+	require.Equal(t, map[any]any{int64(2): "live.y version 1", int64(3): "live.x version 1", int64(6): "live.y version 1"}, sources)
+	list, err := l.graph.Quarantined(t.Context(), "live", "t")
+	require.NoError(t, err)
+	require.Len(t, list, 2)
+	l.alter("DROP", "t", "")
+	moved, kept := l.replay("t", "")
+	require.Equal(t, []int64{2, 1}, []int64{moved, kept})
+	l.insert("y", values("n", 9, 3)...)
+	l.reopen()
+	l.settle()
+	require.Equal(t, []int64{1, 2, 3, 4, 6, 9}, l.sorted("t", "n"), "the flows go on under the new rules")
+	require.Equal(t, []int64{2, 3}, sortedOf(l.held("t"), "n"))
+	require.NoError(t, l.graph.Refresh(t.Context(), "live", "t", true))
+	l.settle()
+	require.Equal(t, []int64{1, 2, 3, 4, 6, 9}, l.sorted("t", "n"))
+	require.Equal(t, []int64{2, 3}, sortedOf(l.held("t"), "n"))
+	faults := 0
+	require.NoError(t, l.graph.Check(t.Context(), func(table, what string, proven bool, err error) {
+		if err != nil {
+			t.Log(table, what, err)
+			faults++
+		}
+	}))
+	require.Zero(t, faults)
+}
