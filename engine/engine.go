@@ -126,9 +126,10 @@ func (e *Engine) compose() error {
 		Carry: func(_ context.Context, from, to string, committed int64) error {
 			return autoload.Carry(e.feeds.files, from, to, committed)
 		},
-		Model:  e.modelOf,
-		Refers: e.functions.Refers,
-		Logger: e.log,
+		Model:   e.modelOf,
+		Refers:  e.functions.Refers,
+		Version: e.version,
+		Logger:  e.log,
 	})
 	e.feeds.watched = e.graph.Watched
 	var err error

@@ -52,6 +52,12 @@ func (e *Engine) lineage(context.Context) (tables.Relation, error) {
 	return tables.FromBatches(lineageSchema, b), nil
 }
 
+// version tells the flows which version of a model a name means now.
+func (e *Engine) version(name string) (lineage.Model, error) {
+	m, err := e.models.Resolve(name)
+	return lineage.Model{Name: m.Name, Version: strconv.Itoa(m.Version), Digest: m.Digest}, err
+}
+
 // modelOf tells the flows which version of a model a function asks now.
 func (e *Engine) modelOf(function string, literals []string) (lineage.Model, bool) {
 	first := ""

@@ -11,6 +11,7 @@ import (
 	"smelt/functions"
 	"smelt/models"
 	"smelt/queries"
+	"smelt/queries/lineage"
 	"smelt/tables"
 )
 
@@ -22,7 +23,7 @@ var (
 // query runs one SELECT over the relations of q and returns its rows in batches; it is a queries.QueryFunc. Names that
 // q.Tables does not hold are read from the store, each at one version.
 func (e *sqlEngine) query(ctx context.Context, q queries.Query) (queries.Result, error) {
-	ctx, cancel := context.WithCancel(functions.WithVersions(withStatement(ctx, q.SQL, q.Tables), q.Models))
+	ctx, cancel := context.WithCancel(functions.WithVersions(withStatement(ctx, q.SQL, q.Tables), versionIDs(q.Models)))
 	if q.Count != nil {
 		ctx = models.WithUsage(ctx, q.Count)
 	}
@@ -33,6 +34,15 @@ func (e *sqlEngine) query(ctx context.Context, q queries.Query) (queries.Result,
 		return nil, err
 	}
 	return result, nil
+}
+
+// versionIDs names versions as functions want them.
+func versionIDs(versions map[string]lineage.Model) map[string]string {
+	ids := make(map[string]string, len(versions))
+	for name, m := range versions {
+		ids[name] = models.VersionID(m.Name, m.Digest)
+	}
+	return ids
 }
 
 func (e *sqlEngine) start(ctx context.Context, q queries.Query, cancel context.CancelFunc) (result queries.Result, err error) {

@@ -82,7 +82,7 @@ var streamsSchema = tables.Schema{
 	{Name: "table", Type: textType},
 	{Name: "flow", Type: textType, Comment: "one of those that fill the table; its own has its name"},
 	{Name: "kind", Type: textType, Comment: "streaming_table or materialized_view"},
-	{Name: "state", Type: textType, Comment: "idle, running, waiting, retrying or failed"},
+	{Name: "state", Type: textType, Comment: "idle, running, waiting, retrying, failed, or stale: a model that it asks means another version now"},
 	{Name: "strategy", Type: textType, Comment: "append or recompute"},
 	{Name: "reason", Type: textType, Comment: "why this strategy, or what the flow waits for"},
 	{Name: "sources", Type: textType, Comment: "what the SELECT reads"},
@@ -125,6 +125,8 @@ var progressSchema = tables.Schema{
 	{Name: "bytes", Type: longType, Comment: "bytes of source files read"},
 	{Name: "strategy", Type: textType},
 	{Name: "reason", Type: textType},
+	{Name: "texts_scored", Type: longType, Comment: "that models scored"},
+	{Name: "texts_known", Type: longType, Comment: "whose predictions were known: see smelt.predictions"},
 }
 
 // eachBatch calls f for every batch of every flow, table by table, newest first.
@@ -151,7 +153,7 @@ func (e *Engine) progress(ctx context.Context) (tables.Relation, error) {
 	b := tables.NewBatch(progressSchema, 0)
 	err := e.eachBatch(ctx, func(s queries.Status, p queries.Progress) {
 		appendRow(b, s.Database, s.Table, p.Version, p.Started, p.Duration.Milliseconds(), p.Read.Milliseconds(), p.Query.Milliseconds(),
-			p.Write.Milliseconds(), p.RowsIn, p.RowsOut, p.Dropped, p.Quarantined, p.Files, p.Bytes, p.Strategy, p.Reason)
+			p.Write.Milliseconds(), p.RowsIn, p.RowsOut, p.Dropped, p.Quarantined, p.Files, p.Bytes, p.Strategy, p.Reason, p.Scored, p.Known)
 	})
 	return tables.FromBatches(progressSchema, b), err
 }

@@ -200,7 +200,7 @@ func (r *Registry) forget(name string, gone []*version) error {
 	}
 	r.mu.Lock()
 	for _, v := range gone {
-		id := name + "#" + v.Digest
+		id := VersionID(name, v.Digest)
 		if m := r.models[id]; m != nil && !used[v.Digest] {
 			delete(r.models, id)
 			r.dropped = append(r.dropped, m)

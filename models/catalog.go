@@ -255,10 +255,13 @@ func orNone(names []string) string {
 	return strings.Join(names, ", ")
 }
 
+// VersionID is the ID of a version, as Info has it.
+func VersionID(name, digest string) string { return name + "#" + digest }
+
 // info describes a version of a model.
 func (v *version) info(name string) Info {
 	s := v.Settings
-	return Info{Name: name, ID: name + "#" + v.Digest, Version: v.Number, Kind: s.Kind, Digest: v.Digest, License: s.License, Labels: s.Labels,
+	return Info{Name: name, ID: VersionID(name, v.Digest), Version: v.Number, Kind: s.Kind, Digest: v.Digest, License: s.License, Labels: s.Labels,
 		MultiLabel: s.Function == sigmoidFunction, Dimension: s.Dimension, MaxTokens: s.MaxTokens, Source: v.Source, Options: v.Options, Comment: v.Comment,
 		Created: v.Created, User: v.User, Bytes: v.Bytes}
 }

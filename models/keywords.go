@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 	"unicode"
 )
 
@@ -59,36 +58,24 @@ func (r *Registry) rememberedKeywords(ctx context.Context, m *model, texts []str
 		count(ctx, len(texts), 0)
 		return r.keywords(ctx, m, texts, o)
 	}
-	inputs, known := digestInputs(fmt.Sprintf("keywords %d %d %t %g", o.TopN, o.MaxNgram, o.MMR, o.Diversity), texts), make([]string, len(texts))
-	r.cfg.Ledger.Find(ctx, m.info.Digest, inputs, known)
 	out := make([][]Keyword, len(texts))
-	var missing []string
-	var places []int
-	for i, text := range known {
-		if text == "" || json.Unmarshal([]byte(text), &out[i]) != nil {
-			missing, places = append(missing, texts[i]), append(places, i)
-		}
-	}
-	count(ctx, len(missing), len(texts)-len(missing))
-	if len(missing) == 0 {
-		return out, nil
-	}
-	began := time.Now()
-	fresh, err := r.keywords(ctx, m, missing, o)
-	if err != nil {
-		return nil, err
-	}
-	named, outputs := make([]InputDigest, len(missing)), make([]string, len(missing))
-	for i, at := range places {
-		out[at], named[i] = fresh[i], inputs[at]
-		text, err := json.Marshal(fresh[i])
+	task := fmt.Sprintf("keywords %d %d %t %g", o.TopN, o.MaxNgram, o.MMR, o.Diversity)
+	take := func(i int, output string) (bool, error) { return json.Unmarshal([]byte(output), &out[i]) == nil, nil }
+	return out, r.remembered(ctx, m, task, texts, take, func(texts []string) ([]string, error) {
+		found, err := r.keywords(ctx, m, texts, o)
 		if err != nil {
-			return nil, fmt.Errorf("keep keywords: %w", err)
+			return nil, err
 		}
-		outputs[i] = string(text)
-	}
-	r.cfg.Ledger.Add(m.info.Digest, m.info.Name, named, outputs, time.Since(began)/time.Duration(len(missing)))
-	return out, nil
+		outputs := make([]string, len(found))
+		for i, f := range found {
+			text, err := json.Marshal(f)
+			if err != nil {
+				return nil, fmt.Errorf("keep keywords: %w", err)
+			}
+			outputs[i] = string(text)
+		}
+		return outputs, nil
+	})
 }
 
 func (r *Registry) keywords(ctx context.Context, m *model, texts []string, o KeywordOptions) ([][]Keyword, error) {

@@ -3,8 +3,10 @@ package models
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -49,45 +51,147 @@ func digestInputs(task string, texts []string) []InputDigest {
 // outputs gives the raw values of each text: from the ledger where it knows them, else from the model. result is called
 // from several goroutines, once for each text.
 func (r *Registry) outputs(ctx context.Context, m *model, texts []string, result func(i int, values []float32) error) error {
-	if r.cfg.Ledger == nil || len(texts) == 0 {
+	if r.cfg.Ledger == nil {
 		count(ctx, len(texts), 0)
 		return r.run(ctx, m, texts, result)
 	}
-	inputs, known := digestInputs("", texts), make([]string, len(texts))
-	r.cfg.Ledger.Find(ctx, m.info.Digest, inputs, known)
-	var missing []string
-	var places []int
-	for i, text := range known {
-		values, err := parseOutput(text)
-		if text == "" || err != nil { // one that cannot be read is scored again
-			missing, places = append(missing, texts[i]), append(places, i)
-			continue
+	take := func(i int, output string) (bool, error) {
+		values, err := parseOutput(output)
+		if err != nil {
+			return false, nil // one that cannot be read is scored again
 		}
-		if err := result(i, values); err != nil {
-			return err
-		}
+		return true, result(i, values)
 	}
-	count(ctx, len(missing), len(texts)-len(missing))
-	if len(missing) == 0 {
-		return nil
-	}
-	fresh, began := make([]string, len(missing)), time.Now()
-	err := r.run(ctx, m, missing, func(i int, values []float32) error {
-		if err := result(places[i], values); err != nil {
-			return err
-		}
-		fresh[i] = formatOutput(values)
-		return nil
+	return r.remembered(ctx, m, "", texts, take, func(texts []string) ([]string, error) {
+		fresh := make([]string, len(texts))
+		return fresh, r.run(ctx, m, texts, func(i int, values []float32) error {
+			fresh[i] = formatOutput(values)
+			return nil
+		})
 	})
+}
+
+// remembered has each text scored once, whoever asks and however many at a time: the ledger answers, or another call that
+// is scoring the text is waited for, or score gives the outputs. take reads one; ok false asks for another.
+func (r *Registry) remembered(ctx context.Context, m *model, task string, texts []string, take func(i int, output string) (ok bool, err error), score func(texts []string) ([]string, error)) error {
+	inputs := digestInputs(task, texts)
+	open := make([]int, len(texts)) // places of texts without an answer
+	for i := range open {
+		open[i] = i
+	}
+	for len(open) > 0 {
+		missing, err := r.known(ctx, m, inputs, open, take)
+		if err != nil {
+			return err
+		}
+		count(ctx, 0, len(open)-len(missing))
+		mine, theirs, ends := r.claims.take(m.info.Digest, inputs, missing)
+		if err := r.fresh(ctx, m, texts, inputs, mine, take, score); err != nil {
+			return err
+		}
+		for _, end := range ends {
+			select {
+			case <-end:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		open = theirs
+	}
+	return nil
+}
+
+// known answers what the ledger knows, and returns the places of the others.
+func (r *Registry) known(ctx context.Context, m *model, inputs []InputDigest, open []int, take func(i int, output string) (bool, error)) (missing []int, err error) {
+	asked, outputs := make([]InputDigest, len(open)), make([]string, len(open))
+	for i, at := range open {
+		asked[i] = inputs[at]
+	}
+	r.cfg.Ledger.Find(ctx, m.info.Digest, asked, outputs)
+	for i, at := range open {
+		ok := false
+		if outputs[i] != "" {
+			if ok, err = take(at, outputs[i]); err != nil {
+				return nil, err
+			}
+		}
+		if !ok {
+			missing = append(missing, at)
+		}
+	}
+	return missing, nil
+}
+
+// fresh scores texts that were claimed, and gives the claims back.
+func (r *Registry) fresh(ctx context.Context, m *model, texts []string, inputs []InputDigest, mine []int, take func(i int, output string) (bool, error), score func(texts []string) ([]string, error)) error {
+	if len(mine) == 0 {
+		return nil
+	}
+	defer r.claims.release(m.info.Digest, inputs, mine)
+	count(ctx, len(mine), 0)
+	asked, named, began := make([]string, len(mine)), make([]InputDigest, len(mine)), time.Now()
+	for i, at := range mine {
+		asked[i], named[i] = texts[at], inputs[at]
+	}
+	outputs, err := score(asked)
 	if err != nil {
 		return err
 	}
-	named := make([]InputDigest, len(places))
-	for i, at := range places {
-		named[i] = inputs[at]
+	for i, at := range mine {
+		if ok, err := take(at, outputs[i]); err != nil || !ok {
+			return errors.Join(err, fmt.Errorf("read output %.40q", outputs[i]))
+		}
 	}
-	r.cfg.Ledger.Add(m.info.Digest, m.info.Name, named, fresh, time.Since(began)/time.Duration(len(missing)))
+	r.cfg.Ledger.Add(m.info.Digest, m.info.Name, named, outputs, time.Since(began)/time.Duration(len(mine)))
 	return nil
+}
+
+// claims says which texts are being scored. Whoever has claimed some scores them before waiting for those of others, so
+// that no two wait for one another.
+type claims struct {
+	mu  sync.Mutex
+	all map[claim]chan struct{} // closed when the text is scored, or was given up
+}
+
+type claim struct {
+	model string
+	input InputDigest
+}
+
+// take claims what nobody has; ends are of the places that others have.
+func (c *claims) take(model string, inputs []InputDigest, places []int) (mine, theirs []int, ends []chan struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var own chan struct{}
+	for _, at := range places {
+		k := claim{model, inputs[at]}
+		if end, ok := c.all[k]; ok && end != own {
+			theirs, ends = append(theirs, at), append(ends, end)
+			continue
+		}
+		if own == nil {
+			own = make(chan struct{})
+		}
+		c.all[k] = own
+		mine = append(mine, at)
+	}
+	return mine, theirs, ends
+}
+
+func (c *claims) release(model string, inputs []InputDigest, places []int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, at := range places {
+		k := claim{model, inputs[at]}
+		if end, ok := c.all[k]; ok {
+			delete(c.all, k)
+			select {
+			case <-end: // one channel serves all places of a call
+			default:
+				close(end)
+			}
+		}
+	}
 }
 
 // formatOutput writes numbers as a JSON array from which each comes back bit for bit.

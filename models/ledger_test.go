@@ -144,3 +144,49 @@ func BenchmarkLedger(b *testing.B) {
 		})
 	}
 }
+
+// TestCallsThatMeetScoreEachTextOnce asks for overlapping texts from many goroutines at once; some give up half way.
+func TestCallsThatMeetScoreEachTextOnce(t *testing.T) {
+	library := registry(t).cfg.Library
+	r, err := Open(Config{Library: library, Ledger: &memoryLedger{outputs: map[string]string{}}})
+	require.NoError(t, err)
+	texts := benchmarkTexts(400)
+	var mu sync.Mutex
+	scored := 0
+	ctx := WithUsage(t.Context(), func(s, _ int) {
+		mu.Lock()
+		defer mu.Unlock()
+		scored += s
+	})
+	var calls sync.WaitGroup
+	for i := range 12 {
+		calls.Go(func() {
+			from := (i % 4) * 50
+			asked := append(texts[from:from+250:from+250], texts[from]) // one of them twice
+			found, err := r.Classify(ctx, "sentiment", asked)
+			if !noError(t, err) {
+				return
+			}
+			for _, f := range found {
+				if f.Label == "" {
+					t.Error("a text without an answer")
+				}
+			}
+		})
+	}
+	calls.Wait()
+	distinct := map[string]bool{}
+	for _, text := range texts {
+		distinct[text] = true
+	}
+	require.LessOrEqual(t, scored, len(distinct)+12, "the doubled ones may count twice")
+
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = r.Classify(canceled, "topic", texts)
+	require.ErrorIs(t, err, context.Canceled)
+	_, err = r.Classify(t.Context(), "topic", texts)
+	require.NoError(t, err, "a claim that was given up holds nobody")
+	require.Empty(t, r.claims.all)
+	require.NoError(t, r.Close())
+}

@@ -87,9 +87,10 @@ type Classification struct {
 
 // Registry holds the models that can be called. It is safe for concurrent use.
 type Registry struct {
-	cfg   Config
-	slots chan struct{} // one for each thread that scores; the queue of all sessions
-	terms *termCache
+	cfg    Config
+	slots  chan struct{} // one for each thread that scores; the queue of all sessions
+	terms  *termCache
+	claims claims
 
 	change  sync.Mutex              // held during a change of the catalogue, I/O included
 	catalog atomic.Pointer[catalog] // what can be called now
@@ -108,7 +109,7 @@ func Open(c Config) (*Registry, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	r := &Registry{cfg: c, slots: make(chan struct{}, c.Workers), models: map[string]*model{}, terms: newTermCache()}
+	r := &Registry{cfg: c, slots: make(chan struct{}, c.Workers), models: map[string]*model{}, terms: newTermCache(), claims: claims{all: map[claim]chan struct{}{}}}
 	shipped, err := shippedVersions()
 	if err != nil {
 		return nil, err
@@ -186,7 +187,7 @@ func (r *Registry) described(ref string) (*model, error) {
 func (r *Registry) modelOf(name string, v *version) (*model, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	id := name + "#" + v.Digest
+	id := VersionID(name, v.Digest)
 	if m, ok := r.models[id]; ok {
 		return m, nil // two versions of the same files and settings share a session
 	}
@@ -201,7 +202,7 @@ func (r *Registry) modelOf(name string, v *version) (*model, error) {
 // byDigest finds a version by its ID, those included that were dropped while statements may still use them.
 func (r *Registry) byDigest(ref reference) (*model, error) {
 	r.mu.Lock()
-	m := r.models[ref.name+"#"+ref.digest]
+	m := r.models[VersionID(ref.name, ref.digest)]
 	for _, d := range r.dropped {
 		if m == nil && d.info.Name == ref.name && d.info.Digest == ref.digest {
 			m = d

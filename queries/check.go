@@ -79,7 +79,11 @@ func (f *flow) checkView(ctx context.Context, t *tables.Table) error {
 	if err := errors.Join(append(errs, err)...); err != nil {
 		return err
 	}
-	result, err := f.g.cfg.Query(ctx, Query{Database: f.database, SQL: withExpectations(f.create), Tables: overlay})
+	made, err := f.madeWith(now)
+	if err != nil {
+		return err
+	}
+	result, err := f.g.cfg.Query(ctx, Query{Database: f.database, SQL: withExpectations(f.create), Tables: overlay, Models: made})
 	if err != nil {
 		return err
 	}

@@ -64,6 +64,13 @@ func (f *flow) definition(schema tables.Schema, generation string, ids map[strin
 	if flows != "" {
 		d.Properties[propertyFlows] = flows
 	}
+	if err != nil {
+		return d, err
+	}
+	models, err := f.carriedModels(generation)
+	if models != "" {
+		d.Properties[propertyModels] = models
+	}
 	return d, err
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"smelt/queries/ddl"
 	"smelt/queries/lexer"
+	"smelt/queries/lineage"
 	"smelt/queries/spark"
 	"smelt/tables"
 )
@@ -24,6 +25,7 @@ const (
 	stateIdle     state = "idle"     // everything that is there was read
 	stateRunning  state = "running"  // a batch is on its way
 	stateWaiting  state = "waiting"  // the columns of a source are not known yet
+	stateStale    state = "stale"    // a model that it asks means another version now: its columns are about to be computed anew
 	stateRetrying state = "retrying" // the last batch failed and will be tried again
 	stateFailed   state = "failed"   // an expectation stopped the flow until REFRESH or a new definition
 )
@@ -48,10 +50,11 @@ type flow struct {
 	shape    *shape
 	broken   error // why a stored definition cannot run; nil for all others
 
-	batch   *sync.Mutex // held while a batch of the table runs: one at a time; guards the two fields below
-	feeds   map[string]Feed
-	retired bool // no batch may begin: another definition may have taken the table
-	known   *knownKeys
+	batch    *sync.Mutex // held while a batch of the table runs: one at a time; guards the four fields below
+	feeds    map[string]Feed
+	versions map[string]lineage.Model // of the models that the batch asks, by the names that the SELECT calls
+	retired  bool                     // no batch may begin: another definition may have taken the table
+	known    *knownKeys
 
 	wake   chan struct{} // buffered 1: something may have changed, or the state was reset
 	cancel context.CancelFunc
@@ -81,6 +84,10 @@ func newFlow(g *Graph, c *ddl.Create, ref reference, database, base string) (*fl
 	}
 	f := emptyFlow(g, c, ref, database, base)
 	f.shape = s
+	if slices.Contains(f.modelCalls().names(), "") {
+		return nil, fmt.Errorf("%s %s: %w: predict() reads the name of its model from the rows; write it in quotes, so that the table knows when it moves",
+			strings.ToLower(c.Kind.String()), c.Name, ErrUnsupported)
+	}
 	return f, nil
 }
 
@@ -183,6 +190,9 @@ func (f *flow) alone(ctx context.Context, work func() error) (err error) {
 		return ctx.Err()
 	}
 	defer func() { <-f.g.slots }()
+	if f.versions, err = f.asked(); err != nil {
+		return err
+	}
 	return work()
 }
 
@@ -216,6 +226,11 @@ func (f *flow) appendBatch(ctx context.Context, o *outcome) error {
 		}
 		o.did = true
 		return f.own().restart(ctx, t, why)
+	}
+	if moved, why, err := f.movedModels(now, f.versions); err != nil {
+		return err
+	} else if len(moved) > 0 {
+		return f.remodel(ctx, t, moved, why, o)
 	}
 	pinned, err := f.pin()
 	if err != nil {

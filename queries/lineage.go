@@ -49,9 +49,34 @@ func (f *flow) lineage() []lineage.Link {
 	if t, err := f.table(); err == nil {
 		target = t.Snapshot().Schema().Names()
 	}
-	l := lineage.Of(f.shape.statement, target, rulesOf(f.create.Expectations), f.g.catalog(f.database, f))
+	catalog := f.g.catalog(f.database, f)
+	catalog.Model = f.madeBy()
+	l := lineage.Of(f.shape.statement, target, rulesOf(f.create.Expectations), catalog)
 	to := lineage.Link{TargetType: kindName(f.create.Kind), Target: f.ref.String(), Flow: f.ref.table}
 	return f.g.links(l, to, f)
+}
+
+// madeBy tells which version of a model made the rows that the table has; what it has none of yet means what it means now.
+func (f *flow) madeBy() func(function string, literals []string) (lineage.Model, bool) {
+	if f.g.cfg.Model == nil || f.g.cfg.Refers == nil {
+		return f.g.cfg.Model
+	}
+	made := map[string]lineage.Model{}
+	if t, err := f.table(); err == nil {
+		if known, err := f.madeWith(t.Snapshot()); err == nil {
+			made = known
+		}
+	}
+	return func(function string, literals []string) (lineage.Model, bool) {
+		first := ""
+		if len(literals) > 0 {
+			first = literals[0]
+		}
+		if name, ok := f.g.cfg.Refers(function, first); ok && made[name].Digest != "" {
+			return made[name], true
+		}
+		return f.g.cfg.Model(function, literals)
+	}
 }
 
 // rulesOf parses expectations; one that is no expression of the parser's is left out.

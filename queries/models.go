@@ -1,16 +1,39 @@
 package queries
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/dolthub/vitess/go/vt/sqlparser"
+
+	"smelt/queries/ddl"
+	"smelt/queries/lineage"
+	"smelt/tables"
 )
+
+// propertyModels says which version of each model made the rows that a table has: JSON of madeBy by flow ("" for the
+// table's own) and by the name under which the flow calls the model.
+const propertyModels = "smelt.models"
+
+// madeBy is one model that a table's rows were made with.
+type madeBy struct {
+	Model   string   `json:"model"`
+	Version string   `json:"version"`
+	Digest  string   `json:"digest"`
+	Columns []string `json:"columns,omitempty"` // that it wrote; none where it decided about rows, or nobody can tell
+}
 
 // modelCalls is which models a SELECT asks, by the names under which it calls them.
 type modelCalls struct {
 	columns map[string][]string // name -> columns of the result that it is computed for, lower case
 	rows    map[string]bool     // name -> it decides which rows there are, or nobody can tell for which columns it is
+	rules   map[string]bool     // name -> a rule asks it
 }
 
 // names lists all names, sorted.
@@ -20,23 +43,28 @@ func (c *modelCalls) names() []string {
 		out = append(out, name)
 	}
 	for name := range c.rows {
-		if _, ok := c.columns[name]; !ok {
-			out = append(out, name)
-		}
+		out = append(out, name)
+	}
+	for name := range c.rules {
+		out = append(out, name)
 	}
 	slices.Sort(out)
-	return out
+	return slices.Compact(out)
 }
 
 // modelCalls finds the models that the flow asks: in its SELECT, in its rules, and in the views that it reads.
 func (f *flow) modelCalls() *modelCalls {
-	c := &modelCalls{columns: map[string][]string{}, rows: map[string]bool{}}
+	c := &modelCalls{columns: map[string][]string{}, rows: map[string]bool{}, rules: map[string]bool{}}
 	if f.g.cfg.Refers == nil || f.shape.statement == nil {
 		return c
 	}
 	f.g.columnCalls(c, f.shape.statement)
 	for _, e := range f.create.Expectations {
-		f.g.textCalls(c, "SELECT "+e.Expr)
+		if parsed, err := parseSQL("SELECT " + e.Expr); err == nil {
+			for _, name := range f.g.callsIn(parsed) {
+				c.rules[name] = true
+			}
+		}
 	}
 	f.g.viewCalls(c, f.shape.reads, nil)
 	return c
@@ -135,11 +163,152 @@ func constantOf(call *sqlparser.FuncExpr) string {
 	return ""
 }
 
-// ModelsChanged has the flows look whether a model that they ask means another version now.
+// ModelsChanged has the flows that ask models look whether one means another version now.
 func (g *Graph) ModelsChanged() {
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, f := range g.flows {
-		f.signal()
+	flows := slices.Collect(maps.Values(g.flows))
+	g.mu.Unlock()
+	for _, f := range flows {
+		if len(f.modelCalls().names()) > 0 {
+			f.signal()
+		}
 	}
+}
+
+// asked returns the versions that the flow's models mean now, by the names under which it calls them.
+func (f *flow) asked() (map[string]lineage.Model, error) {
+	names := f.modelCalls().names()
+	if len(names) == 0 || f.g.cfg.Version == nil {
+		return nil, nil
+	}
+	versions := map[string]lineage.Model{}
+	for _, name := range names {
+		m, err := f.g.cfg.Version(name)
+		if err != nil {
+			return nil, fmt.Errorf("find model %s: %w", name, err)
+		}
+		versions[name] = m
+	}
+	return versions, nil
+}
+
+// ask runs the flow's SELECT, with what its rules say of each row, over the overlay.
+func (f *flow) ask(ctx context.Context, c *ddl.Create, overlay map[string]tables.Relation, p *Progress) (Result, error) {
+	return f.g.cfg.Query(ctx, Query{Database: f.database, SQL: withExpectations(c), Tables: overlay, Models: f.versions, Count: func(scored, known int) {
+		atomic.AddInt64(&p.Scored, int64(scored))
+		atomic.AddInt64(&p.Known, int64(known))
+	}})
+}
+
+// modelsOf reads propertyModels.
+func modelsOf(now *tables.Snapshot) (map[string]map[string]madeBy, error) {
+	all := map[string]map[string]madeBy{}
+	if text := now.Definition().Properties[propertyModels]; text != "" {
+		if err := json.Unmarshal([]byte(text), &all); err != nil {
+			return nil, fmt.Errorf("read property %s: %w", propertyModels, err)
+		}
+	}
+	return all, nil
+}
+
+// movedModels returns the names of the models that mean another version now than when the table's rows were made, and
+// what moved in words. A table that does not say has nothing to compare with.
+func (f *flow) movedModels(now *tables.Snapshot, versions map[string]lineage.Model) (moved []string, why string, err error) {
+	all, err := modelsOf(now)
+	if err != nil {
+		return nil, "", err
+	}
+	for _, name := range slices.Sorted(maps.Keys(versions)) {
+		was, is := all[f.name][name], versions[name]
+		if was.Digest == "" || was.Digest == is.Digest {
+			continue
+		}
+		moved = append(moved, name)
+		if why != "" {
+			why += ", "
+		}
+		why += fmt.Sprintf("model %s was version %s and is version %s", is.Name, was.Version, is.Version)
+	}
+	return moved, why, nil
+}
+
+// withModels returns the definition with the versions that make the flow's rows, nil where it has them already; next is the
+// one that the commit has for other reasons, or nil. anew says that the commit leaves no row of an older version; else what
+// is there stays said.
+func (f *flow) withModels(now *tables.Snapshot, next *tables.Definition, anew bool) (*tables.Definition, error) {
+	all, err := modelsOf(now)
+	if err != nil || len(all[f.name]) == 0 && len(f.versions) == 0 {
+		return next, err
+	}
+	calls, before := f.modelCalls(), all[f.name]
+	delete(all, f.name)
+	for name, v := range f.versions {
+		if was := before[name]; !anew && was.Digest != "" {
+			v = lineage.Model{Name: was.Model, Version: was.Version, Digest: was.Digest}
+		}
+		if all[f.name] == nil {
+			all[f.name] = map[string]madeBy{}
+		}
+		made := madeBy{Model: v.Name, Version: v.Version, Digest: v.Digest}
+		if !calls.rows[name] {
+			made.Columns = calls.columns[name]
+		}
+		all[f.name][name] = made
+	}
+	text, err := json.Marshal(all) // with sorted keys
+	if err != nil {
+		return nil, fmt.Errorf("encode property %s: %w", propertyModels, err)
+	}
+	if next == nil {
+		d := now.Definition()
+		if d.Properties[propertyModels] == string(text) {
+			return nil, nil
+		}
+		next = &d
+	}
+	next.Properties = maps.Clone(next.Properties)
+	next.Properties[propertyModels] = string(text)
+	return next, nil
+}
+
+// carriedModels is propertyModels for another definition of the table; a new generation begins without.
+func (f *flow) carriedModels(next string) (string, error) {
+	t, err := f.table()
+	if errors.Is(err, tables.ErrNotFound) {
+		return "", nil // it is being made
+	}
+	if err != nil || next != generation(t.Snapshot()) {
+		return "", err
+	}
+	return t.Snapshot().Definition().Properties[propertyModels], nil
+}
+
+// madeWith returns the versions that made the flow's rows, by the names under which it calls them.
+func (f *flow) madeWith(now *tables.Snapshot) (map[string]lineage.Model, error) {
+	all, err := modelsOf(now)
+	if err != nil {
+		return nil, err
+	}
+	versions := map[string]lineage.Model{}
+	for name, m := range all[f.name] {
+		versions[name] = lineage.Model{Name: m.Model, Version: m.Version, Digest: m.Digest}
+	}
+	return versions, nil
+}
+
+// staleness says which model has moved since the table's rows were made, "" if none has.
+func (f *flow) staleness() string {
+	t, err := f.table()
+	if err != nil {
+		return ""
+	}
+	versions, err := f.asked()
+	if err != nil {
+		return ""
+	}
+	_, why, err := f.movedModels(t.Snapshot(), versions)
+	if err != nil {
+		return ""
+	}
+	return why
 }

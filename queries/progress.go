@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"smelt/tables"
@@ -22,6 +23,8 @@ const (
 	metricHeld      = "smelt.quarantined"
 	metricFiles     = "files" // of a FeedBatch
 	metricBytes     = "bytes" // of a FeedBatch
+	metricScored    = "smelt.textsScored"
+	metricKnown     = "smelt.textsKnown"
 	metricStrategy  = "smelt.strategy"
 	metricReason    = "smelt.reason"
 	metricExpect    = "smelt.expectation." // + name + suffix
@@ -46,6 +49,8 @@ type Progress struct {
 	Quarantined     int64 // rows that expectations put into quarantine
 	Files           int64 // source files, of a watched directory
 	Bytes           int64 // their size
+	Scored          int64 // texts that models scored
+	Known           int64 // texts whose predictions were known
 	Strategy        string
 	Reason          string
 	Expectations    []ExpectationCount // by name
@@ -78,6 +83,9 @@ func (p *Progress) metrics() map[string]string {
 		metricHeld:     n(p.Quarantined),
 		metricStrategy: p.Strategy, metricReason: p.Reason, sparkOutputRows: n(p.RowsOut),
 	}
+	if scored, known := atomic.LoadInt64(&p.Scored), atomic.LoadInt64(&p.Known); scored+known > 0 {
+		m[metricScored], m[metricKnown] = n(scored), n(known)
+	}
 	if p.Files > 0 {
 		m[metricFiles], m[metricBytes] = n(p.Files), n(p.Bytes)
 	}
@@ -106,7 +114,7 @@ func ProgressOf(info tables.CommitInfo) (p Progress, ok bool) {
 		Version: info.Version, Started: time.UnixMilli(number(metricStarted)).UTC(), Duration: ms(metricDuration), Read: ms(metricRead),
 		Query: ms(metricQuery), Write: ms(metricWrite), RowsIn: number(metricRowsIn), RowsOut: number(metricRowsOut), Dropped: number(metricDropped),
 		Quarantined: number(metricHeld),
-		Files:       number(metricFiles), Bytes: number(metricBytes), Strategy: info.Metrics[metricStrategy], Reason: info.Metrics[metricReason],
+		Files:       number(metricFiles), Bytes: number(metricBytes), Scored: number(metricScored), Known: number(metricKnown), Strategy: info.Metrics[metricStrategy], Reason: info.Metrics[metricReason],
 	}
 	for key := range info.Metrics {
 		rest, isExpectation := strings.CutPrefix(key, metricExpect)

@@ -22,9 +22,8 @@ type Query struct {
 	// Tables maps a placeholder such as "stream:bronze", or "database.table" in lower case, to what it reads. Other
 	// names are tables of the store at their newest version.
 	Tables map[string]tables.Relation
-	// Models says which version the name of a model means in the query, by the ID of the version; other names mean what
-	// they mean when the query begins.
-	Models map[string]string
+	// Models says which version the name of a model means in the query; other names mean what they mean when it begins.
+	Models map[string]lineage.Model
 	// Count is told, from several goroutines, how many texts models scored for the query and how many predictions were
 	// known; it may be nil.
 	Count func(scored, known int)
@@ -120,7 +119,9 @@ type Config struct {
 	// Refers returns the name of the model that a function asks, ok false for one that asks none; first is the first
 	// argument if it is a constant. nil knows no models.
 	Refers func(function, first string) (name string, ok bool)
-	Logger *slog.Logger // nil discards
+	// Version returns the version that such a name means now; nil knows none.
+	Version func(name string) (lineage.Model, error)
+	Logger  *slog.Logger // nil discards
 }
 
 // Errors of statements about flows; wrapped, with the name.

@@ -164,7 +164,11 @@ func (f *flow) recompute(ctx context.Context, o *outcome, force bool) error {
 	p := &o.progress
 	// The generation itself is among the progress, so that a view without sources is computed once, too.
 	overlay, txns := map[string]tables.Relation{}, map[string]int64{generation(now): 1}
-	changed := force || !computed(now)
+	_, why, err := f.movedModels(now, f.versions)
+	if err != nil {
+		return err
+	}
+	changed := force || !computed(now) || why != ""
 	for name, s := range pinned {
 		app := progressOf(now, s.ID())
 		if at, ok := now.Txn(app); !ok || at != s.Version() {
@@ -178,7 +182,9 @@ func (f *flow) recompute(ctx context.Context, o *outcome, force bool) error {
 	}
 	f.set(stateRunning, "", nil)
 	p.Read = time.Since(p.Started)
-	p.Strategy, p.Reason = strategyRecompute, f.recomputeReason()
+	if p.Strategy, p.Reason = strategyRecompute, f.recomputeReason(); why != "" {
+		p.Reason = why
+	}
 	o.did = true
 	return f.write(ctx, t, overlay, tables.Commit{Operation: "REFRESH", Txns: txns, Overwrite: true}, p, nil)
 }

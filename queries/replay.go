@@ -109,7 +109,7 @@ func (f *flow) retry(ctx context.Context, t *tables.Table, rows *tables.Batch, w
 	}
 	numbered := &tables.Batch{Schema: append(slices.Clone(rows.Schema), tables.Field{Name: columnRow, Type: tables.Type{Kind: tables.Long}}),
 		Columns: append(slices.Clone(rows.Columns), numbers), Len: rows.Len}
-	result, err := f.g.cfg.Query(ctx, Query{Database: f.database, SQL: sql, Tables: map[string]tables.Relation{replayed: tables.FromBatches(numbered.Schema, numbered)}})
+	result, err := f.g.cfg.Query(ctx, Query{Database: f.database, SQL: sql, Tables: map[string]tables.Relation{replayed: tables.FromBatches(numbered.Schema, numbered)}, Models: f.versions})
 	if err != nil {
 		return nil, err
 	}

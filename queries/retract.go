@@ -84,7 +84,7 @@ func (f *flow) takeBack(ctx context.Context, t *tables.Table, r *retraction, pin
 	if err != nil {
 		return "", err
 	}
-	result, err := f.g.cfg.Query(ctx, Query{Database: f.database, SQL: withExpectations(f.create), Tables: overlay})
+	result, err := f.ask(ctx, f.create, overlay, p)
 	if err != nil {
 		return "", err
 	}
@@ -138,6 +138,9 @@ func (f *flow) unprovable(ctx context.Context, t, source *tables.Table, pinned m
 		}
 		if began = c.Time; c.Operation == "ALTER TABLE" || c.Operation == fillOperation {
 			return "the rules of the table have changed since it was filled", nil
+		}
+		if c.Operation == rescoreOperation {
+			return "columns were computed anew since it was filled", nil
 		}
 		if f.name != "" && (c.Operation == changeFlowOperation || c.Operation == dropFlowOperation) && c.Parameters[parameterFlow] == f.name {
 			return "the flow was another one before", nil

@@ -15,7 +15,7 @@ type Status struct {
 	Database, Table string
 	Flow            string // name of a flow that was added to the table; "" for the table's own
 	Kind            string // streaming_table or materialized_view
-	State           string // idle, running, waiting, retrying or failed
+	State           string // idle, running, waiting, retrying, failed or stale
 	Strategy        string // append or recompute
 	Reason          string // why this strategy, or what is waited for: new files, another table, REFRESH
 	Sources         []string
@@ -51,6 +51,12 @@ func (f *flow) status() Status {
 	s.Strategy, reason = f.strategy()
 	if s.Reason == "" {
 		s.Reason = reason
+	}
+	if why := f.staleness(); why != "" {
+		s.Reason = "stale: " + why
+		if s.State == string(stateIdle) {
+			s.State = string(stateStale)
+		}
 	}
 	for _, r := range f.reads() {
 		s.Sources = append(s.Sources, r.String())

@@ -17,7 +17,7 @@ func (f *flow) write(ctx context.Context, t *tables.Table, overlay map[string]ta
 	if err != nil {
 		return err
 	}
-	result, err := f.g.cfg.Query(ctx, Query{Database: f.database, SQL: withExpectations(f.create), Tables: overlay})
+	result, err := f.ask(ctx, f.create, overlay, p)
 	if err != nil {
 		return err
 	}
@@ -118,10 +118,10 @@ func (f *flow) redefined(now *tables.Snapshot, result tables.Schema) (*tables.De
 	schema := now.Schema()
 	if f.create.Kind == ddl.MaterializedView {
 		if result = f.commented(result); slices.Equal(result, schema) {
-			return nil, nil
+			return f.withModels(now, nil, true)
 		}
 		d.Schema = result
-		return &d, nil
+		return f.withModels(now, &d, true)
 	}
 	var added tables.Schema
 	for _, col := range result {
@@ -135,8 +135,8 @@ func (f *flow) redefined(now *tables.Snapshot, result tables.Schema) (*tables.De
 		}
 	}
 	if len(added) == 0 {
-		return nil, nil
+		return f.withModels(now, nil, false)
 	}
 	d.Schema = f.commented(append(slices.Clone(schema), added...))
-	return &d, nil
+	return f.withModels(now, &d, false)
 }
