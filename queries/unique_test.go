@@ -126,7 +126,7 @@ func TestKeysAreOnceThroughKillsAndReplays(t *testing.T) {
 			}
 		}
 		l.settle()
-		var want []int64
+		want := []int64{}
 		for i, n := range files {
 			if !out[i] {
 				want = append(want, n...)
