@@ -1,14 +1,30 @@
 package engine
 
 import (
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/dolthub/vitess/go/vt/sqlparser"
+
+	"smelt/queries/ddl"
 )
 
 // notYet is the refusal of a statement that later versions may know.
 func notYet(what string) error {
 	return mysqlError(errNotSupportedYet, "This version of smelt doesn't yet support '%s'", what)
+}
+
+// filesCall is a directory in a query.
+var filesCall = regexp.MustCompile(`(?i)\b(?:from|join|,)\s*(?:stream\s*\(?\s*)?(?:read_files|cloud_files)\s*\(`)
+
+// guardFiles refuses queries of directories: which of their files count is known to the ledger of a table only.
+func guardFiles(query string, sources []ddl.Source) error {
+	reads := slices.ContainsFunc(sources, func(s ddl.Source) bool { return s.Files != nil })
+	if reads || strings.Contains(query, "_files") && filesCall.Match(masked(query)) {
+		return notYet("read_files() outside of a STREAMING TABLE (CREATE STREAMING TABLE t AS SELECT ... FROM STREAM read_files(...), and then t, is)")
+	}
+	return nil
 }
 
 // guard refuses statements that go-mysql-server would run in part, without effect, or without asking who asks.

@@ -71,6 +71,9 @@ func (p *parser) ParseOneWithOptions(ctx context.Context, text string, options s
 	if err != nil {
 		return refused(err), end, nil
 	}
+	if err := guardFiles(plain, sources); err != nil {
+		return refused(err), end, nil
+	}
 	if len(sources) == 0 {
 		rewritten = plain
 	}
