@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -74,10 +75,23 @@ type sqlCmd struct {
 	Execute  string `short:"e" placeholder:"STATEMENTS" help:"Run these and exit; without it statements are read from standard input."`
 }
 
+// rate is a number a second, with or without the unit.
+type rate float64
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (r *rate) UnmarshalText(text []byte) error {
+	n, err := strconv.ParseFloat(strings.TrimSuffix(string(text), "/s"), 64)
+	if err != nil {
+		return fmt.Errorf("want a number a second, as 10/s, got %q", text)
+	}
+	*r = rate(n)
+	return nil
+}
+
 type replayCmd struct {
 	Source string  `arg:"" help:"A recorded file or a directory of them."`
 	Into   string  `required:"" placeholder:"DIR" help:"The watched directory."`
-	Rate   float64 `placeholder:"N" help:"Rows per second, or files per second where files are dropped as they are; 0 is full speed."`
+	Rate   rate    `placeholder:"N/s" help:"Rows per second, or files per second where files are dropped as they are; 0 is full speed."`
 	Rows   int     `placeholder:"N" xor:"cut" help:"Cut JSON and text into files of this many rows. Without it a single file is cut into files of 10 rows, and the files of a directory are dropped as they are."`
 	Whole  bool    `xor:"cut" help:"Drop a single file as it is, too."`
 	Loop   bool    `help:"Begin again at the end, until interrupted; needs --rate."`
@@ -118,7 +132,7 @@ func (c sqlCmd) Run(ctx context.Context) error {
 }
 
 func (c replayCmd) Run(ctx context.Context) error {
-	config := autoload.ReplayConfig{Source: c.Source, Into: c.Into, RowsPerSecond: c.Rate, RowsPerFile: c.Rows, Loop: c.Loop}
+	config := autoload.ReplayConfig{Source: c.Source, Into: c.Into, RowsPerSecond: float64(c.Rate), RowsPerFile: c.Rows, Loop: c.Loop}
 	if c.Whole {
 		config.RowsPerFile = -1
 	}

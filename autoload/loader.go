@@ -86,7 +86,8 @@ type Loader struct {
 
 // storedSchema is the form of schema.json: the columns survive restarts in their order.
 type storedSchema struct {
-	Columns []storedColumn `json:"columns"`
+	Columns  []storedColumn `json:"columns"`
+	Excluded []string       `json:"excluded,omitempty"`
 }
 
 type storedColumn struct {
@@ -170,6 +171,7 @@ func (l *Loader) readSchema() error {
 	if err != nil {
 		return err
 	}
+	l.cfg.Options.excluded = stored.Excluded
 	for _, c := range stored.Columns {
 		if len(c.Refused) > 0 {
 			l.refused[c.Name] = c.Refused
@@ -211,6 +213,7 @@ func (l *Loader) writeSchema() error {
 	for i, f := range l.columns.schema {
 		stored.Columns = append(stored.Columns, storedColumn{FileName: l.columns.fileNames[i], Name: f.Name, Type: f.Type, Refused: l.refused[f.Name]})
 	}
+	stored.Excluded = l.cfg.Options.excluded
 	durable := l.durable
 	l.mu.Unlock()
 	if len(stored.Columns) == 0 {

@@ -33,6 +33,7 @@ type Options struct {
 	TextOnly        bool   // columns without a hint are strings; otherwise their type is inferred
 	Rescued         string // name of the column for what does not fit
 	content         contentOptions
+	excluded        []string // names of fields that are no columns, because the table has columns of these names
 
 	Partitions    []string      // columns whose values stand in the path, as in day=2026-01-01/
 	IgnoreMissing bool          // a file that vanished before it was read is no failed file

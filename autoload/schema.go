@@ -46,7 +46,9 @@ func newColumns(schema tables.Schema, fileNames []string, o Options) columns {
 		c.index[fileNames[i]] = i
 		c.folded[strings.ToLower(f.Name)] = i
 	}
-	c.folded[strings.ToLower(o.Rescued)] = reserved
+	for _, name := range append(o.excluded, o.Rescued) {
+		c.folded[strings.ToLower(name)] = reserved
+	}
 	for _, own := range hiddenSchema {
 		c.folded[own.Name] = reserved
 	}
@@ -101,6 +103,28 @@ func (c *columns) with(fileName string, typ inferred, o Options) columns {
 		t = tables.Type{Kind: tables.String}
 	}
 	return newColumns(append(slices.Clone(c.schema), tables.Field{Name: name, Type: t}), append(slices.Clone(c.fileNames), fileName), o)
+}
+
+// Exclude has fields go to the rescued column that became columns of these names: the table has such columns, which are
+// made of something else. It reports whether there were any.
+func (l *Loader) Exclude(names []string) bool {
+	l.next.Lock()
+	defer l.next.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	schema, fileNames := slices.Clone(l.columns.schema), slices.Clone(l.columns.fileNames)
+	before := len(schema)
+	for _, name := range names {
+		at := schema.Index(name)
+		if at < 0 || l.columns.hinted[strings.ToLower(schema[at].Name)] {
+			continue
+		}
+		l.cfg.Logger.Warn("field is rescued: the SELECT has a column of its name", "dir", l.cfg.Dir, "field", fileNames[at])
+		l.cfg.Options.excluded = append(l.cfg.Options.excluded, schema[at].Name)
+		schema, fileNames = slices.Delete(schema, at, at+1), slices.Delete(fileNames, at, at+1)
+	}
+	l.columns = newColumns(schema, fileNames, l.cfg.Options)
+	return len(schema) < before
 }
 
 // clean makes a column name of a field name.

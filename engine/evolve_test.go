@@ -143,6 +143,20 @@ func TestFilesThatTheModeRefusedAreReadUnderAnother(t *testing.T) {
 	w.proven()
 }
 
+// TestAFieldWithTheNameOfAnotherColumnDoesNotStopTheFlow has a file bring a field that the SELECT names beside its *.
+func TestAFieldWithTheNameOfAnotherColumnDoesNotStopTheFlow(t *testing.T) {
+	w := newWatcher(t)
+	w.drop("1", `{"id": 1}`)
+	require.Equal(t, "ok", w.run("CREATE STREAMING TABLE bronze AS SELECT *, _metadata.file_name AS file, id * 2 AS twice FROM STREAM read_files('in')"))
+	w.eventually("id | file | twice\n1 | 1 | 2\n", "SELECT id, file, twice FROM bronze")
+	w.drop("2", `{"id": 2, "File": "x", "twice": 5, "new": 1}`)
+	w.eventually("id | file | twice | new | rescued\n1 | 1 | 2 | NULL | NULL\n2 | 2 | 4 | 1 | {\"File\": \"x\", \"twice\": 5}\n", "SELECT id, file, twice, new, "+withoutPath+" FROM bronze ORDER BY id")
+	w.proven()
+	w.drop("3", `{"id": 3, "file": "y"}`)
+	w.eventually("id | file\n3 | 3\n", "SELECT id, file FROM bronze WHERE id = 3")
+	require.Contains(t, w.run("CREATE STREAMING TABLE other AS SELECT *, 1 AS twice FROM STREAM read_files('in')"), "twice", "who defines it is told")
+}
+
 // TestTypesBecomeWiderAlongThePipeline has a bronze column become DOUBLE, which silver follows and another cannot.
 func TestTypesBecomeWiderAlongThePipeline(t *testing.T) {
 	w := newWatcher(t)

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dolthub/vitess/go/vt/sqlparser"
+
 	"smelt/queries/ddl"
 	"smelt/queries/lexer"
 	"smelt/tables"
@@ -209,6 +211,44 @@ func (f *flow) refuse(column string) bool {
 		did = feed.Refuse(column) || did
 	}
 	return did
+}
+
+// exclude keeps fields of files from becoming columns that the SELECT names beside its *: a file must not stop the flow.
+func (f *flow) exclude() bool {
+	names, did := besideStar(f.shape.statement), false
+	for _, feed := range f.feeds {
+		did = len(names) > 0 && feed.Exclude(names) || did
+	}
+	return did
+}
+
+// besideStar lists the columns that a SELECT of * names besides, but for those of which it reads the field itself.
+func besideStar(statement sqlparser.SelectStatement) (names []string) {
+	s, ok := statement.(*sqlparser.Select)
+	star := false
+	for i := 0; ok && i < len(s.SelectExprs); i++ {
+		switch e := s.SelectExprs[i].(type) {
+		case *sqlparser.StarExpr:
+			star = true
+		case *sqlparser.AliasedExpr:
+			if col, isColumn := e.Expr.(*sqlparser.ColName); !e.As.IsEmpty() {
+				names = append(names, e.As.String())
+			} else if isColumn {
+				names = append(names, col.Name.String())
+			}
+		}
+	}
+	if !star {
+		return nil
+	}
+	// The visitor never fails.
+	_ = sqlparser.Walk(func(n sqlparser.SQLNode) (bool, error) {
+		if col, ok := n.(*sqlparser.ColName); ok && !strings.EqualFold(col.Qualifier.Name.String(), "_metadata") {
+			names = slices.DeleteFunc(names, func(name string) bool { return col.Name.EqualString(name) })
+		}
+		return true, nil
+	}, statement)
+	return names
 }
 
 // follow gives a streaming table the columns and types that its SELECT yields now, as far as that is not done with the

@@ -260,6 +260,10 @@ func (f *flow) appendBatch(ctx context.Context, o *outcome) error {
 	case in.rows == 0 && len(in.feeds) == 0:
 		return nil
 	}
+	if f.exclude() {
+		o.did = true
+		return nil // what was read comes again
+	}
 	f.set(stateRunning, "", nil)
 	for name, s := range pinned {
 		in.tables[name] = s

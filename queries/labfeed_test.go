@@ -187,6 +187,7 @@ func (f *fakeFeed) Evolve(context.Context, tables.Relation) (FeedBatch, error) {
 func (f *fakeFeed) Recoverable(*tables.Column, tables.Schema, []string) bool   { return false }
 func (f *fakeFeed) Recover(b *tables.Batch, _ []string) (*tables.Batch, error) { return b, nil }
 func (f *fakeFeed) Remember() error                                            { return nil }
+func (f *fakeFeed) Exclude([]string) bool                                      { return false }
 func (f *fakeFeed) Refuse(string) bool                                         { return false }
 
 func (f *fakeFeed) unseen() []int {

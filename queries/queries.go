@@ -70,6 +70,8 @@ type Feed interface {
 	Recoverable(texts *tables.Column, schema tables.Schema, added []string) bool
 	// Recover returns rows of the table with such values in their columns and no longer in the rescued one.
 	Recover(b *tables.Batch, added []string) (*tables.Batch, error)
+	// Exclude has fields rescued that became columns of these names, which the table has otherwise; false if there are none.
+	Exclude(names []string) bool
 	// Remember makes the columns durable that are known so far.
 	Remember() error
 	// Refuse takes back that the type of a column has become wider since the last batch was recorded, or of all if the feed
