@@ -89,12 +89,12 @@ func (r *rate) UnmarshalText(text []byte) error {
 }
 
 type replayCmd struct {
-	Source string  `arg:"" help:"A recorded file or a directory of them."`
-	Into   string  `required:"" placeholder:"DIR" help:"The watched directory."`
-	Rate   rate    `placeholder:"N/s" help:"Rows per second, or files per second where files are dropped as they are; 0 is full speed."`
-	Rows   int     `placeholder:"N" xor:"cut" help:"Cut JSON and text into files of this many rows. Without it a single file is cut into files of 10 rows, and the files of a directory are dropped as they are."`
-	Whole  bool    `xor:"cut" help:"Drop a single file as it is, too."`
-	Loop   bool    `help:"Begin again at the end, until interrupted; needs --rate."`
+	Source string `arg:"" help:"A recorded file or a directory of them."`
+	Into   string `required:"" placeholder:"DIR" help:"The watched directory."`
+	Rate   rate   `placeholder:"N/s" help:"Rows per second, or files per second where files are dropped as they are; 0 is full speed."`
+	Rows   int    `placeholder:"N" xor:"cut" help:"Cut JSON and text into files of this many rows. Without it a single file is cut into files of 10 rows, and the files of a directory are dropped as they are."`
+	Whole  bool   `xor:"cut" help:"Drop a single file as it is, too."`
+	Loop   bool   `help:"Begin again at the end, until interrupted; needs --rate."`
 }
 
 func (c serveCmd) Run(ctx context.Context) error {
