@@ -129,6 +129,7 @@ func (e *Engine) compose() error {
 		Model:   e.modelOf,
 		Refers:  e.functions.Refers,
 		Version: e.version,
+		Files:   e.filesOf,
 		Logger:  e.log,
 	})
 	e.feeds.watched = e.graph.Watched

@@ -13,6 +13,7 @@ import (
 
 	"smelt/queries"
 	"smelt/queries/ddl"
+	"smelt/queries/lineage"
 	"smelt/tables"
 )
 
@@ -40,6 +41,10 @@ type Flows interface {
 	AlterRules(ctx context.Context, s *ddl.OnRules, database string) error
 	// Flows returns the state of every flow.
 	Flows() []queries.Status
+	// ExplainRow lists of what rows of a table were made, down to the files.
+	ExplainRow(ctx context.Context, s *ddl.Inspect, database string) ([]lineage.Explained, error)
+	// CheckPipeline compares a table, "" for all, and what it is made of with where their rows come from.
+	CheckPipeline(ctx context.Context, database, name string, found func(table, what string, proven bool, err error)) error
 }
 
 var _ Flows = (*queries.Graph)(nil)

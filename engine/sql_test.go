@@ -21,6 +21,7 @@ import (
 	"smelt/models"
 	"smelt/queries"
 	"smelt/queries/ddl"
+	"smelt/queries/lineage"
 	"smelt/tables"
 )
 
@@ -127,6 +128,14 @@ func (f *fakeFlows) Create(ctx context.Context, c *ddl.Create, database, _ strin
 	}
 	f.list = append(f.list, queries.Status{Database: database, Table: c.Name, Kind: kind, State: "idle", Strategy: "append", Reason: "test", Sources: sourcesOf(c)})
 	return err == nil, err
+}
+
+func (f *fakeFlows) ExplainRow(context.Context, *ddl.Inspect, string) ([]lineage.Explained, error) {
+	return []lineage.Explained{{ID: 1, Table: "live.x", Version: -1, Row: `{"a": 1}`}}, nil
+}
+
+func (f *fakeFlows) CheckPipeline(context.Context, string, string, func(string, string, bool, error)) error {
+	return nil
 }
 
 func sourcesOf(c *ddl.Create) []string {

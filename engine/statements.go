@@ -73,6 +73,8 @@ func (p *parser) inject(statement ddl.Statement) sqlparser.Statement {
 		}
 	case *ddl.OnRules:
 		n, auth = e.onRules(s)
+	case *ddl.Inspect:
+		n, auth = e.inspect(s), sqlparser.AuthType_SELECT
 	case *ddl.OnTable:
 		if s.File != "" {
 			n.name, n.run = s.Verb, func(ctx *sql.Context) (sql.RowIter, error) { return e.onFile(ctx, s) }

@@ -18,11 +18,48 @@ var errUnproven = errors.New("not compared")
 // Check compares every flow's table with where its rows come from: a materialized view with its SELECT over the versions
 // that it was computed from, a streaming table with the counts of its batches and with the ledgers of its directories.
 // found is told of each comparison: what was compared, and the first difference or nil. proven is false for one that
-// could not be made. It is for graphs that were not started.
+// could not be made. Flows may run.
 func (g *Graph) Check(ctx context.Context, found func(table, what string, proven bool, err error)) error {
+	return g.checkFlows(ctx, nil, found)
+}
+
+// CheckPipeline is Check of a table and of all that it is made of, or of everything for the name "". Flows may run.
+func (g *Graph) CheckPipeline(ctx context.Context, database, name string, found func(table, what string, proven bool, err error)) error {
+	if name == "" {
+		return g.checkFlows(ctx, nil, found)
+	}
+	if _, err := g.must(database, name, 0); err != nil {
+		return err
+	}
+	return g.checkFlows(ctx, g.upstream(key(database, name)), found)
+}
+
+// upstream returns a table and all that it is made of, through views too.
+func (g *Graph) upstream(name string) map[string]bool {
+	edges := map[string][]reference{}
+	for _, m := range g.network() {
+		edges[m.name] = append(edges[m.name], m.reads...)
+	}
+	found := map[string]bool{}
+	var visit func(name string)
+	visit = func(name string) {
+		if found[name] {
+			return
+		}
+		found[name] = true
+		for _, r := range edges[name] {
+			visit(r.String())
+		}
+	}
+	visit(name)
+	return found
+}
+
+// checkFlows checks those that are chosen; nil chooses all.
+func (g *Graph) checkFlows(ctx context.Context, chosen map[string]bool, found func(table, what string, proven bool, err error)) error {
 	for _, s := range g.Flows() {
 		f := g.find(s.Database, s.Table)
-		if f == nil || s.Flow != "" {
+		if f == nil || s.Flow != "" || chosen != nil && !chosen[key(s.Database, s.Table)] {
 			continue // the flows of a table are checked together
 		}
 		tell := func(what string, err error) {
@@ -43,7 +80,9 @@ func (g *Graph) Check(ctx context.Context, found func(table, what string, proven
 				tell("equals the replay of its source", f.checkChanges(ctx, t))
 			}
 		default:
+			f.batch.Lock() // no batch moves the ledger meanwhile
 			f.checkStream(ctx, t, tell)
+			f.batch.Unlock()
 		}
 		if err := ctx.Err(); err != nil {
 			return err

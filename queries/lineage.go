@@ -51,8 +51,8 @@ func (f *flow) lineage() []lineage.Link {
 	}
 	catalog := f.g.catalog(f.database, f)
 	catalog.Model = f.madeBy()
-	l := lineage.Of(f.shape.statement, target, rulesOf(f.create.Expectations), catalog)
-	to := lineage.Link{TargetType: kindName(f.create.Kind), Target: f.ref.String(), Flow: f.ref.table}
+	l := lineage.Of(f.shape.statement, target, rulesOf(f.own().create.Expectations), catalog)
+	to := lineage.Link{TargetType: kindName(f.create.Kind), Target: f.ref.String(), Flow: f.title()}
 	return f.g.links(l, to, f)
 }
 
@@ -79,16 +79,28 @@ func (f *flow) madeBy() func(function string, literals []string) (lineage.Model,
 	}
 }
 
+// title is the name of the flow: that of its table for the table's own.
+func (f *flow) title() string {
+	if f.name != "" {
+		return f.name
+	}
+	return f.ref.table
+}
+
 // rulesOf parses expectations; one that is no expression of the parser's is left out.
 func rulesOf(expectations []ddl.Expectation) []lineage.Rule {
 	var rules []lineage.Rule
 	for _, e := range expectations {
-		parsed, err := parseSQL("SELECT 1 FROM dual WHERE " + e.Expr)
+		expr := e.Expr
+		if e.Unique != nil {
+			expr = "COALESCE(`" + strings.Join(e.Unique, "`, `") + "`)" // what it looks at
+		}
+		parsed, err := parseSQL("SELECT 1 FROM dual WHERE " + expr)
 		if err != nil {
 			continue
 		}
 		if s, ok := parsed.(*sqlparser.Select); ok && s.Where != nil {
-			rules = append(rules, lineage.Rule{Expr: s.Where.Expr, Text: "CONSTRAINT " + e.Name + " EXPECT (" + e.Expr + "): " + e.Action.String()})
+			rules = append(rules, lineage.Rule{Expr: s.Where.Expr, Text: "CONSTRAINT " + e.Name + " " + e.Rule() + ": " + e.Action.String()})
 		}
 	}
 	return rules

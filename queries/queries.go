@@ -116,6 +116,8 @@ type Config struct {
 	// Carry notes for a feed that is to begin in the state directory to which files that of from has as unloaded, down to a
 	// committed batch; nil carries nothing.
 	Carry func(ctx context.Context, from, to string, committed int64) error
+	// Files finds the files behind a feed's state directory, for ExplainRow; nil, or an error, where they are not known.
+	Files func(stateDir string) (lineage.Files, error)
 	// Model tells whether a function calls a model, and which version of it answers now; see lineage.Catalog. nil knows none.
 	Model func(function string, literals []string) (lineage.Model, bool)
 	// Refers returns the name of the model that a function asks, ok false for one that asks none; first is the first

@@ -57,7 +57,7 @@ type Server struct {
 	sameSite *http.CrossOriginProtection
 }
 
-// section is one table of the page and of the JSON interface.
+// section is one table of the page and of the JSON interface; one without a title is drawn.
 type section struct {
 	Name, Title, Note, SQL string
 }
@@ -67,6 +67,7 @@ var sections = []section{
 	{"progress", "Last batches", "newest first", "SELECT * FROM smelt.progress ORDER BY started DESC LIMIT 50"},
 	{"expectations", "Expectations", "rows checked by each rule", "SELECT `database`, `table`, expectation, action, SUM(passed) AS passed, SUM(failed) AS failed FROM smelt.expectations GROUP BY `database`, `table`, expectation, action ORDER BY `database`, `table`, expectation"},
 	{"files", "Files that could not be loaded", "they stand here until they change", "SELECT * FROM smelt.files WHERE state <> 'loaded' ORDER BY path LIMIT 50"},
+	{"lineage", "", "", lineageSQL},
 	{"models", "Models", "each is a SQL function of its name", "SELECT * FROM smelt.models ORDER BY name"},
 }
 
@@ -146,7 +147,14 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request, page *template.Tem
 	ctx, cancel := context.WithTimeout(r.Context(), queryTimeout)
 	defer cancel()
 	shown := make([]table, 0, len(sections))
+	drawn, err := s.graph(ctx)
+	if err != nil {
+		s.cfg.Logger.Warn("draw lineage", "err", err)
+	}
 	for _, sec := range sections {
+		if sec.Title == "" {
+			continue
+		}
 		t := table{section: sec}
 		batch, err := s.cfg.Query(ctx, sec.SQL)
 		if err != nil {
@@ -159,7 +167,7 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request, page *template.Tem
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
-	if err := page.Execute(w, map[string]any{"SQL": s.cfg.SQL, "Now": time.Now().UTC().Format(time.DateTime), "Tables": shown}); err != nil {
+	if err := page.Execute(w, map[string]any{"SQL": s.cfg.SQL, "Now": time.Now().UTC().Format(time.DateTime), "Tables": shown, "Graph": drawn}); err != nil {
 		s.cfg.Logger.Warn("write status page", "err", err)
 	}
 }

@@ -119,6 +119,8 @@ func show(s Statement) string {
 	case *OnRules:
 		fmt.Fprintf(&out, "%s %s%s", s.Verb, s.Kind, qualified(s.Database, s.Name))
 		fmt.Fprintf(&out, " where %q rule %q if exists %t\n", s.Where, s.Rule.print(), s.IfExists)
+	case *Inspect:
+		fmt.Fprintf(&out, "%s of %s where %q limit %d\n", s.Verb, qualified(s.Database, s.Name), s.Where, s.Limit)
 	case *OnTable:
 		if s.File != "" {
 			fmt.Fprintf(&out, "%s %q of %s\n", s.Verb, s.File, qualified(s.Database, s.Name))

@@ -26,9 +26,7 @@ var laterStatements = []later{
 	{"DROP ALERT", "DROP ALERT", ""},
 	{"SHOW ALERTS", "SHOW ALERTS", ""},
 	{"EVALUATE MODEL", "EVALUATE MODEL", ""},
-	{"CHECK PIPELINE", "CHECK PIPELINE", ""},
 	{"EXPLAIN REFRESH", "EXPLAIN REFRESH", "SELECT strategy, reason FROM smelt.streams"},
-	{"EXPLAIN ROW", "EXPLAIN ROW", ""},
 }
 
 // laterStatement returns the entry for a statement that begins with the words, nil for any other.

@@ -31,6 +31,7 @@ func families() []family {
 		{isOnFile, (*parser).onFile},
 		{isFlow, (*parser).flow},
 		{isOnRules, (*parser).onRules},
+		{isInspect, (*parser).inspect},
 		{isLater, (*parser).refuseLater},
 		{isOnModel, (*parser).onModel},
 		{isOnTable, (*parser).onTable},

@@ -4,33 +4,36 @@
 package lineage
 
 import (
+	"context"
 	"slices"
 	"strings"
 
 	"github.com/dolthub/vitess/go/vt/sqlparser"
+
+	"smelt/tables"
 )
 
-// Use is what a SELECT does with a column. The words are those of OpenLineage, but for Explode and Expectation.
+// Use is what a SELECT does with a column. The words are those of OpenLineage, but for the last two.
 type Use string
 
 // The first three are direct: the value comes from the column. The others are indirect: the column decides whether there
 // is a row, which, or which value it has.
 const (
-	Identity       Use = "identity"       // the value is the column's
-	Transformation Use = "transformation" // it is computed from it
-	Aggregation    Use = "aggregation"    // it is computed from the column in several rows
-	Conditional    Use = "conditional"    // WHEN of a CASE, IF: it chooses the value
-	Window         Use = "window"         // PARTITION BY or ORDER BY of a window
-	Filter         Use = "filter"         // WHERE, HAVING
-	Join           Use = "join"           // ON, USING
-	GroupBy        Use = "group_by"       // GROUP BY, DISTINCT
-	Sort           Use = "sort"           // ORDER BY
-	Explode        Use = "explode"        // a row for each of its elements
-	Expectation    Use = "expectation"    // a rule for rows
+	useIdentity       Use = "identity"       // the value is the column's
+	useTransformation Use = "transformation" // it is computed from it
+	useAggregation    Use = "aggregation"    // it is computed from the column in several rows
+	useConditional    Use = "conditional"    // WHEN of a CASE, IF: it chooses the value
+	useWindow         Use = "window"         // PARTITION BY or ORDER BY of a window
+	useFilter         Use = "filter"         // WHERE, HAVING
+	useJoin           Use = "join"           // ON, USING
+	useGroupBy        Use = "group_by"       // GROUP BY, DISTINCT
+	useSort           Use = "sort"           // ORDER BY
+	useExplode        Use = "explode"        // a row for each of its elements
+	useExpectation    Use = "expectation"    // a rule for rows
 )
 
 // Direct reports whether the value comes from the column.
-func (u Use) Direct() bool { return u == Identity || u == Transformation || u == Aggregation }
+func (u Use) Direct() bool { return u == useIdentity || u == useTransformation || u == useAggregation }
 
 // Model is a model that a function calls.
 type Model struct{ Name, Version, Digest string }
@@ -83,7 +86,7 @@ func Of(statement sqlparser.SelectStatement, target []string, rules []Rule, c Ca
 	}
 	output := &scope{relations: []*relation{{columns: columns}}}
 	for _, rule := range rules {
-		for _, u := range r.uses(rule.Expr, Expectation, output) {
+		for _, u := range r.uses(rule.Expr, useExpectation, output) {
 			l.Edges = append(l.Edges, u.edge("", rule.Text))
 		}
 	}
@@ -113,6 +116,35 @@ type Link struct {
 	Use                       Use    // "" for the table as such
 	Expression                string
 	ModelVersion, ModelDigest string // of a model
+}
+
+// Explained is one row of EXPLAIN ROW: a row of a table or of a file, and what is known of how it came to be.
+type Explained struct {
+	ID     int64   // counts from 1
+	UsedBy []int64 // the rows that were made of this one
+	Depth  int64   // 0 for a row that was asked for
+	Table  string  // database.table; "" for a row of a file
+	// Version is the Delta version in which the row was read; -1 for a view or a file.
+	Version int64
+	Row     string // as JSON; "" where only the file is known, or for a note
+	Copies  int64  // rows that are equal to this one, itself included: they cannot be told apart
+	File    string
+	Line    int64 // counts from 1; 0 where it is not known
+	Flow    string
+	Models  string // JSON: name, version, digest and columns of each model that the flow calls; "" for none
+	Rules   string // JSON: what each expectation says of the row; "" for none
+	Note    string
+}
+
+// Files is the files that a watched directory has brought.
+type Files interface {
+	// List returns the paths of those whose rows were taken in.
+	List() []string
+	// Rows reads a file again as it was read; no rows but the columns for "". A file that is gone or was changed since is an
+	// error.
+	Rows(ctx context.Context, path string) (tables.Relation, error)
+	// Lines tells in which lines of a file these rows begin, by their index; 0 for a format without lines.
+	Lines(ctx context.Context, path string, index []int64) ([]int64, error)
 }
 
 // Rule is a condition for the rows of a result, and how it is written.
@@ -188,7 +220,7 @@ func (b *block) named(target []string) []column {
 		filled = true
 		for _, name := range target {
 			if !has(name) {
-				out = append(out, column{name: name, text: name, uses: []use{{from: Source{c.star, name}, kind: Identity}}})
+				out = append(out, column{name: name, text: name, uses: []use{{from: Source{c.star, name}, kind: useIdentity}}})
 			}
 		}
 	}

@@ -122,7 +122,7 @@ func (b *block) distinct(text string) {
 	for _, c := range b.columns {
 		for _, u := range c.uses {
 			if u.model == nil {
-				b.rows = addUse(b.rows, use{from: u.from, kind: GroupBy, text: text})
+				b.rows = addUse(b.rows, use{from: u.from, kind: useGroupBy, text: text})
 			}
 		}
 	}
@@ -142,7 +142,7 @@ func (r *resolver) selects(s *sqlparser.Select, outer *scope) *block {
 		out.addRows(r.uses(e, kind, in), word+sqlparser.String(e))
 	}
 	if s.Where != nil {
-		rows(s.Where.Expr, Filter, "WHERE ", at)
+		rows(s.Where.Expr, useFilter, "WHERE ", at)
 	}
 	for _, e := range s.GroupBy {
 		out.addRows(r.group(e, out, at), "GROUP BY "+sqlparser.String(e))
@@ -150,7 +150,7 @@ func (r *resolver) selects(s *sqlparser.Select, outer *scope) *block {
 	// HAVING and ORDER BY mean the column of the result if there is one of that name.
 	later := &scope{relations: append([]*relation{{columns: out.columns}}, at.relations...), outer: at.outer}
 	if s.Having != nil {
-		rows(s.Having.Expr, Filter, "HAVING ", later)
+		rows(s.Having.Expr, useFilter, "HAVING ", later)
 	}
 	if s.QueryOpts.Distinct {
 		out.distinct("DISTINCT")
@@ -172,21 +172,21 @@ func (b *block) addRows(uses []use, text string) {
 // group is one expression of GROUP BY: the place of a column of the result, a column of a source, or an alias.
 func (r *resolver) group(e sqlparser.Expr, out *block, at *scope) []use {
 	if i, ok := position(e, len(out.columns)); ok {
-		return as(out.columns[i].uses, GroupBy)
+		return as(out.columns[i].uses, useGroupBy)
 	}
-	if uses := r.uses(e, GroupBy, at); len(uses) > 0 {
+	if uses := r.uses(e, useGroupBy, at); len(uses) > 0 {
 		return uses
 	}
-	return r.uses(e, GroupBy, &scope{relations: []*relation{{columns: out.columns}}})
+	return r.uses(e, useGroupBy, &scope{relations: []*relation{{columns: out.columns}}})
 }
 
 func (r *resolver) order(by sqlparser.OrderBy, out *block, at *scope) {
 	for _, o := range by {
-		uses := r.uses(o.Expr, Sort, at)
+		uses := r.uses(o.Expr, useSort, at)
 		if i, ok := position(o.Expr, len(out.columns)); ok {
-			uses = as(out.columns[i].uses, Sort)
+			uses = as(out.columns[i].uses, useSort)
 		} else if len(uses) == 0 {
-			uses = r.uses(o.Expr, Sort, &scope{relations: []*relation{{columns: out.columns}}})
+			uses = r.uses(o.Expr, useSort, &scope{relations: []*relation{{columns: out.columns}}})
 		}
 		out.addRows(uses, "ORDER BY "+sqlparser.String(o.Expr))
 	}
@@ -222,9 +222,9 @@ func (r *resolver) selected(e sqlparser.SelectExpr, at *scope, windows sqlparser
 		if c.name == "" {
 			c.name = outputName(e)
 		}
-		kind := Transformation
+		kind := useTransformation
 		if col, bare := unwrapped(e.Expr).(*sqlparser.ColName); bare {
-			kind = Identity
+			kind = useIdentity
 			if text := at.text(col); text != "" {
 				c.text = text
 			}
@@ -299,11 +299,11 @@ func (r *resolver) table(t sqlparser.TableExpr, at *scope, out *block) {
 	case *sqlparser.JoinTableExpr:
 		r.join(t, at, out)
 	case *sqlparser.JSONTableExpr:
-		uses := r.uses(t.Data, Explode, at)
+		uses := r.uses(t.Data, useExplode, at)
 		out.addRows(uses, sqlparser.String(t))
-		at.relations = append(at.relations, &relation{alias: t.Alias.String(), columns: jsonColumns(t.Spec, as(r.uses(t.Data, Transformation, at), Transformation))})
+		at.relations = append(at.relations, &relation{alias: t.Alias.String(), columns: jsonColumns(t.Spec, as(r.uses(t.Data, useTransformation, at), useTransformation))})
 	case sqlparser.TableFuncExpr:
-		out.addRows(r.uses(t.Exprs, Explode, at), sqlparser.String(t))
+		out.addRows(r.uses(t.Exprs, useExplode, at), sqlparser.String(t))
 		at.relations = append(at.relations, &relation{alias: t.Alias.String()})
 	}
 }
@@ -383,7 +383,7 @@ func (r *resolver) base(rel *relation, name sqlparser.TableName) {
 		return
 	}
 	for _, n := range names {
-		rel.columns = append(rel.columns, column{name: n, text: n, uses: []use{{from: Source{full, n}, kind: Identity}}})
+		rel.columns = append(rel.columns, column{name: n, text: n, uses: []use{{from: Source{full, n}, kind: useIdentity}}})
 	}
 }
 
@@ -394,7 +394,7 @@ func (r *resolver) join(j *sqlparser.JoinTableExpr, at *scope, out *block) {
 	r.table(j.RightExpr, at, out)
 	left, right := &scope{relations: at.relations[before:middle]}, &scope{relations: at.relations[middle:]}
 	if j.Condition.On != nil {
-		out.addRows(r.uses(j.Condition.On, Join, at), "ON "+sqlparser.String(j.Condition.On))
+		out.addRows(r.uses(j.Condition.On, useJoin, at), "ON "+sqlparser.String(j.Condition.On))
 	}
 	using := []string{}
 	for _, c := range j.Condition.Using {
@@ -406,7 +406,7 @@ func (r *resolver) join(j *sqlparser.JoinTableExpr, at *scope, out *block) {
 	for _, name := range using {
 		text := "USING (" + name + ")"
 		for _, side := range []*scope{left, right} {
-			out.addRows(as(side.find("", name), Join), text)
+			out.addRows(as(side.find("", name), useJoin), text)
 		}
 		for _, rel := range right.relations {
 			if rel.merged == nil {

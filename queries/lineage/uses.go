@@ -24,12 +24,12 @@ func combined(inner, outer Use) Use {
 		return outer
 	case !inner.Direct():
 		return inner
-	case inner == Aggregation || outer == Aggregation:
-		return Aggregation
-	case inner == Transformation || outer == Transformation:
-		return Transformation
+	case inner == useAggregation || outer == useAggregation:
+		return useAggregation
+	case inner == useTransformation || outer == useTransformation:
+		return useTransformation
 	default:
-		return Identity
+		return useIdentity
 	}
 }
 
@@ -65,8 +65,8 @@ func (r *resolver) uses(node sqlparser.SQLNode, kind Use, at *scope) []use {
 			add(r.call(n, kind, at))
 			return false, nil
 		case *sqlparser.GroupConcatExpr:
-			add(r.uses(n.Exprs, within(kind, Aggregation), at))
-			add(r.uses(n.OrderBy, within(kind, Aggregation), at))
+			add(r.uses(n.Exprs, within(kind, useAggregation), at))
+			add(r.uses(n.OrderBy, within(kind, useAggregation), at))
 			return false, nil
 		}
 		return true, nil
@@ -97,7 +97,7 @@ func (r *resolver) subquery(s *sqlparser.Subquery, kind Use, at *scope) []use {
 }
 
 func (r *resolver) cases(c *sqlparser.CaseExpr, kind Use, at *scope) []use {
-	value, condition := within(kind, combined(kind, Transformation)), within(kind, Conditional)
+	value, condition := within(kind, combined(kind, useTransformation)), within(kind, useConditional)
 	var out []use
 	add := func(e sqlparser.Expr, kind Use) {
 		if e == nil {
@@ -124,9 +124,9 @@ func (r *resolver) call(f *sqlparser.FuncExpr, kind Use, at *scope) []use {
 	inside := kind
 	switch {
 	case aggregates(f):
-		inside = within(kind, Aggregation)
-	case kind == Identity:
-		inside = Transformation
+		inside = within(kind, useAggregation)
+	case kind == useIdentity:
+		inside = useTransformation
 	}
 	var out []use
 	add := func(uses []use) {
@@ -140,7 +140,7 @@ func (r *resolver) call(f *sqlparser.FuncExpr, kind Use, at *scope) []use {
 	for i, e := range f.Exprs {
 		k := inside
 		if i == 0 && name == "if" && len(f.Exprs) == 3 {
-			k = within(kind, Conditional)
+			k = within(kind, useConditional)
 		}
 		if _, isStar := e.(*sqlparser.StarExpr); !isStar { // COUNT(*) looks at no column
 			add(r.uses(e, k, at))
@@ -164,12 +164,12 @@ func (r *resolver) call(f *sqlparser.FuncExpr, kind Use, at *scope) []use {
 func (r *resolver) window(w *sqlparser.WindowDef, at *scope) []use {
 	var out []use
 	for _, e := range w.PartitionBy {
-		for _, u := range r.uses(e, Window, at) {
+		for _, u := range r.uses(e, useWindow, at) {
 			out = addUse(out, u)
 		}
 	}
 	for _, o := range w.OrderBy {
-		for _, u := range r.uses(o.Expr, Window, at) {
+		for _, u := range r.uses(o.Expr, useWindow, at) {
 			out = addUse(out, u)
 		}
 	}
@@ -215,7 +215,7 @@ func (s *scope) find(qualifier, name string) []use {
 		}
 	}
 	if qualifier != "" && !strings.EqualFold(qualifier, metadata) {
-		return as(s.find("", qualifier), Transformation)
+		return as(s.find("", qualifier), useTransformation)
 	}
 	return nil
 }
@@ -261,7 +261,7 @@ func (s *scope) here(qualifier, name string) ([]use, bool) {
 		if file {
 			name = metadata + "." + name
 		}
-		return []use{{from: Source{rel.open, name}, kind: Identity}}, true
+		return []use{{from: Source{rel.open, name}, kind: useIdentity}}, true
 	}
 	return nil, false
 }

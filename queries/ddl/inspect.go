@@ -1,0 +1,55 @@
+package ddl
+
+import "smelt/queries/lexer"
+
+// Inspect is a statement that looks and changes nothing: EXPLAIN ROW t WHERE ... and CHECK PIPELINE [t].
+type Inspect struct {
+	Verb           string // one of the above: EXPLAIN ROW or CHECK PIPELINE
+	Database, Name string // Name is "" for a CHECK of everything
+	Where          string // of EXPLAIN ROW: which rows, as written
+	Limit          int64  // of EXPLAIN ROW: how many of them; 0 when the statement does not say
+}
+
+func (*Inspect) ours() {}
+
+// isInspect reports whether a statement that begins with these words is an Inspect.
+func isInspect(_ string, words []string) bool {
+	return begins(words, "EXPLAIN", "ROW") || begins(words, "CHECK", "PIPELINE")
+}
+
+func (p *parser) inspect() (Statement, error) {
+	s := &Inspect{Verb: "EXPLAIN ROW"}
+	var err error
+	if p.accept("CHECK", "PIPELINE") {
+		s.Verb = "CHECK PIPELINE"
+		if p.peek().Kind != lexer.End {
+			s.Database, s.Name, err = p.name("the name of a table")
+		}
+		if err != nil {
+			return nil, err
+		}
+		return s, p.done()
+	}
+	p.accept("EXPLAIN", "ROW")
+	if s.Database, s.Name, err = p.name("the name of a table"); err != nil {
+		return nil, err
+	}
+	if err := p.expect("WHERE"); err != nil {
+		return nil, err
+	}
+	if p.peek().Kind == lexer.End {
+		return nil, p.unexpected("a condition that chooses rows")
+	}
+	first := p.peek().Start
+	n := len(p.all) - 1 // tokens but for the end
+	stop := p.all[n-1].Stop
+	if n-2 > p.at && p.all[n-2].Is("LIMIT") {
+		stop = p.all[n-3].Stop
+		p.at = n - 1
+		if s.Limit, err = p.whole("a number of rows"); err != nil {
+			return nil, err
+		}
+	}
+	s.Where = p.text[first:stop]
+	return s, nil
+}
