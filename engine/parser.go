@@ -9,8 +9,6 @@ import (
 	"github.com/dolthub/vitess/go/vt/sqlparser"
 
 	"smelt/queries/ddl"
-
-	"smelt/queries/spark"
 )
 
 // parser is the front of the MySQL parser: it takes our own statements, replaces STREAM(...) in queries, and refuses
@@ -56,6 +54,13 @@ func (p *parser) ParseOneWithOptions(ctx context.Context, text string, options s
 		statement, next, err := p.ParseOneWithOptions(ctx, text[end:], options)
 		return statement, end + next, err
 	}
+	first, view, err := inlineViews(ctx, first)
+	if err != nil {
+		return refused(err), end, nil
+	}
+	if view != nil {
+		return sqlparser.InjectedStatement{Auth: sqlparser.AuthInformation{AuthType: sqlparser.AuthType_IGNORE}, Statement: view}, end, nil
+	}
 	ours, err := ddl.Parse(first)
 	if err != nil {
 		return refused(err), end, nil
@@ -77,7 +82,7 @@ func (p *parser) ParseOneWithOptions(ctx context.Context, text string, options s
 	if len(sources) == 0 {
 		rewritten = plain
 	}
-	statement, err := spark.Parse(ctx, rewritten, options)
+	statement, err := p.parseSQL(ctx, rewritten, options)
 	if errors.Is(err, sqlparser.ErrEmpty) {
 		return nil, end, err
 	}

@@ -12,6 +12,8 @@ type session struct {
 	*sql.BaseSession
 	open    bool // since BEGIN
 	changed bool // a table, since BEGIN or without autocommit
+
+	views map[string]string // temporary ones: lower-case name -> statement
 }
 
 // errNotRolledBack is a warning.

@@ -48,7 +48,7 @@ func (f *flow) definition(schema tables.Schema, generation string, ids map[strin
 		d.Properties[propertyFileRetention] = viewFileRetention
 		d.Properties[tables.PropertyAutoVacuum] = "true"
 	}
-	if keys := uniqueColumns(f.create); keys != "" {
+	if keys := soughtColumns(f.create); keys != "" {
 		d.Properties[propertyBloom] = keys
 	}
 	for k, v := range f.create.Properties {

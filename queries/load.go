@@ -90,7 +90,7 @@ func (g *Graph) edges(members []member) (map[string][]reference, error) {
 
 // members parses the statements of a script. plain are those that make neither a flow nor a view.
 func (g *Graph) members(script, database, base string) (members, plain []member, err error) {
-	pieces, err := lexer.Split(script)
+	pieces, err := read(script)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -104,7 +104,7 @@ func (g *Graph) members(script, database, base string) (members, plain []member,
 		if c, ok := statement.(*ddl.Create); ok {
 			f, err := g.prepare(c, database, base)
 			if err != nil {
-				return nil, nil, fmt.Errorf("line %d: %w", p.Line, err)
+				return nil, nil, fmt.Errorf("line %d: %w", p.Line, p.In(err))
 			}
 			made[f.key()] = f
 			members = append(members, member{name: strings.ToLower(f.ref.String()), line: p.Line, flow: f, db: database, reads: f.reads()})
@@ -169,14 +169,7 @@ func inBase(m *ddl.OnModel, base string) string {
 // parsePiece parses a statement of a script; errors name the place in the script.
 func parsePiece(p lexer.Piece) (ddl.Statement, error) {
 	statement, err := ddl.Parse(p.Text)
-	var syntax *lexer.SyntaxError
-	if errors.As(err, &syntax) {
-		if syntax.Line == 1 {
-			syntax.Column += p.Column - 1
-		}
-		syntax.Line += p.Line - 1
-	}
-	return statement, err
+	return statement, p.In(err)
 }
 
 // plainStatement lets USE, CREATE DATABASE and CREATE TABLE pass; it returns the database of a USE. Everything else is

@@ -2,6 +2,7 @@ package queries
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,9 +23,9 @@ const (
 // propertyBloom lists the columns whose values files have Bloom filters of.
 const propertyBloom = "smelt.bloom.columns"
 
-// uniqueColumns lists the columns in which a stream looks for keys, divided by commas.
-func uniqueColumns(c *ddl.Create) string {
-	var columns []string
+// soughtColumns are those whose values are looked for: of UNIQUE rules, and of CLUSTER BY. They get Bloom filters.
+func soughtColumns(c *ddl.Create) string {
+	columns := slices.Clone(c.Cluster)
 	for _, e := range c.Expectations {
 		if c.Kind == ddl.StreamingTable {
 			columns = append(columns, e.Unique...)

@@ -2,6 +2,7 @@ package ddl
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"smelt/queries/lexer"
@@ -47,7 +48,7 @@ func (p *parser) changes() (*Changes, string, []Source, error) {
 	if err := p.expect("FROM"); err != nil {
 		return nil, "", nil, err
 	}
-	source, alias, err := p.changesSource()
+	sources, alias, err := p.changesSource()
 	if err != nil {
 		return nil, "", nil, err
 	}
@@ -70,11 +71,44 @@ func (p *parser) changes() (*Changes, string, []Source, error) {
 	last := p.all[len(p.all)-2]
 	c.Text = lexer.Framed(p.text[first.Start:last.Stop], first, last)
 	c.Sequences = len(c.sequence)
-	return c.Changes, c.query(alias), []Source{source}, nil
+	return c.Changes, c.query(alias), sources, nil
 }
 
-// changesSource reads the stream behind FROM and how the query names it.
-func (p *parser) changesSource() (Source, string, error) {
+// changesSource reads the stream behind FROM and how the query names it: a table, files, or a SELECT over such.
+func (p *parser) changesSource() ([]Source, string, error) {
+	if p.symbolAhead(0, "(") && (p.ahead(1).Is("SELECT") || p.ahead(1).Is("WITH")) {
+		return p.changesSelect()
+	}
+	source, alias, err := p.changesStream()
+	return []Source{source}, alias, err
+}
+
+// changesSelect reads (SELECT ...) [AS] alias.
+func (p *parser) changesSelect() ([]Source, string, error) {
+	start := p.peek()
+	first := p.at + 1
+	if _, err := p.brackets(); err != nil {
+		return nil, "", err
+	}
+	inside := slices.Clone(p.all[first : p.at-1])
+	query, sources, err := (&parser{text: p.text, all: append(inside, lexer.Token{Kind: lexer.End, Start: p.all[p.at-1].Start, Stop: p.all[p.at-1].Start})}).rewrite()
+	if err != nil {
+		return nil, "", err
+	}
+	if len(sources) == 0 {
+		return nil, "", p.errorAt(start, "a SELECT with a STREAM source: changes are read once")
+	}
+	alias := "changes"
+	if p.aliasAhead() {
+		p.accept("AS")
+		if alias, err = p.identifier("a name for the SELECT"); err != nil {
+			return nil, "", err
+		}
+	}
+	return sources, "(" + query + ") AS " + lexer.QuoteName(alias), nil
+}
+
+func (p *parser) changesStream() (Source, string, error) {
 	if !(p.peek().Is("STREAM") && p.streams()) && !(p.peek().Is("CLOUD_FILES") && p.symbolAhead(1, "(")) {
 		return Source{}, "", p.unexpected("STREAM(table) or STREAM read_files(...): changes are read once")
 	}

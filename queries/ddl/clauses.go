@@ -21,11 +21,11 @@ func clauseTable() []clause {
 	return []clause{
 		{"COMMENT", (*parser).comment, printComment},
 		{"PARTITIONED BY", (*parser).partitionedBy, printPartitions},
+		{"CLUSTER BY", (*parser).clusterBy, printCluster},
 		{"TBLPROPERTIES", (*parser).tblProperties, printProperties},
 		{words: "SCHEDULE"},
 		{words: "TRIGGER ON UPDATE"},
 		{words: "REFRESH POLICY"},
-		{words: "CLUSTER BY"},
 		{words: "WITH"},
 		{words: "LOCATION"},
 		{words: "USING"},
@@ -96,6 +96,22 @@ func printPartitions(c *Create) string {
 		return ""
 	}
 	return "PARTITIONED BY (" + quoteAll(c.Partitions) + ")"
+}
+
+// clusterBy reads the columns that queries look for values in. AUTO leaves the choice to the system, which makes none.
+func (p *parser) clusterBy(c *Create) (err error) {
+	if p.accept("AUTO") || p.accept("NONE") {
+		return nil
+	}
+	c.Cluster, err = p.columnNames()
+	return err
+}
+
+func printCluster(c *Create) string {
+	if len(c.Cluster) == 0 {
+		return ""
+	}
+	return "CLUSTER BY (" + quoteAll(c.Cluster) + ")"
 }
 
 func (p *parser) tblProperties(c *Create) error { return p.properties(c.Properties) }

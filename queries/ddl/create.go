@@ -9,13 +9,25 @@ import (
 
 // isCreate reports whether a statement that begins with these words is a Create. No MySQL statement begins so.
 func isCreate(_ string, words []string) bool {
-	return begins(words, "CREATE", "OR", "REFRESH") || begins(words, "CREATE") && beginsKind(withoutOr(words[1:]))
+	return begins(words, "CREATE", "OR", "REFRESH") || begins(words, "CREATE") && beginsKind(withoutTemporary(withoutOr(words[1:])))
+}
+
+// withoutTemporary takes TEMPORARY and PRIVATE off: in Delta Live Tables they keep a table out of the catalogue. Here it
+// is a table like any other.
+func withoutTemporary(words []string) []string {
+	if begins(words, "TEMPORARY") || begins(words, "TEMP") || begins(words, "PRIVATE") {
+		return words[1:]
+	}
+	return words
 }
 
 func (p *parser) create() (Statement, error) {
 	c := &Create{Text: lexer.Cut(p.text, p.all[:len(p.all)-1]), Properties: map[string]string{}}
 	p.advance() // CREATE
 	c.OrRefresh = p.accept("OR", "REFRESH") || p.accept("OR", "REPLACE")
+	if !p.accept("TEMPORARY") && !p.accept("TEMP") {
+		p.accept("PRIVATE")
+	}
 	var err error
 	if c.Kind, err = p.mustKind(); err != nil {
 		return nil, err

@@ -26,7 +26,7 @@ func (k Kind) String() string {
 	}
 }
 
-// Statement is one of *Create, *Flow, *OnFlow, *OnModel, *OnRules, *OnTable.
+// Statement is one of *Create, *Flow, *OnFlow, *OnModel, *OnRules, *OnTable, *Set.
 type Statement interface{ ours() }
 
 // Create is CREATE STREAMING TABLE or CREATE MATERIALIZED VIEW.
@@ -40,6 +40,7 @@ type Create struct {
 	Comment        string
 	Properties     map[string]string
 	Partitions     []string // of PARTITIONED BY
+	Cluster        []string // of CLUSTER BY: the columns that get Bloom filters, unless the properties name them
 	Select         string   // the SELECT as written
 	Query          string   // the SELECT, with placeholders for STREAM sources; "" for a table that flows fill
 	Sources        []Source

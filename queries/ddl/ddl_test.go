@@ -31,6 +31,17 @@ func TestText(t *testing.T) {
 					fmt.Fprintf(&out, "%d:%d %q\n", p.Line, p.Column, p.Text)
 				}
 				return out.String()
+			case "inline":
+				pieces, err := lexer.Split(d.Input)
+				require.NoError(t, err)
+				if pieces, err = Inline(pieces); err != nil {
+					return err.Error() + "\n"
+				}
+				var out strings.Builder
+				for _, p := range pieces {
+					fmt.Fprintf(&out, "%d: %s\n", p.Line, p.Text)
+				}
+				return out.String()
 			case "rewrite":
 				text, sources, err := RewriteQuery(d.Input)
 				if err != nil {

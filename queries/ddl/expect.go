@@ -74,7 +74,9 @@ func (p *parser) constraint() (e Expectation, err error) {
 	if err = p.expect("CONSTRAINT"); err != nil {
 		return e, err
 	}
-	if e.Name, err = p.identifier("the name of the expectation"); err != nil {
+	if p.peek().Kind == lexer.String && p.peek().Text != "" { // as some notebooks quote it
+		e.Name = p.advance().Text
+	} else if e.Name, err = p.identifier("the name of the expectation"); err != nil {
 		return e, err
 	}
 	switch {

@@ -29,6 +29,7 @@ type family struct {
 func families() []family {
 	return []family{
 		{isOnFile, (*parser).onFile},
+		{isSet, (*parser).set},
 		{isFlow, (*parser).flow},
 		{isOnRules, (*parser).onRules},
 		{isInspect, (*parser).inspect},

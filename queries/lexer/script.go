@@ -1,6 +1,9 @@
 package lexer
 
-import "strings"
+import (
+	"errors"
+	"strings"
+)
 
 // Piece is one statement of a script and where it begins, counted from 1; columns are characters.
 type Piece struct {
@@ -8,8 +11,34 @@ type Piece struct {
 	Line, Column int
 }
 
-// Split cuts a script at its semicolons. Pieces without any token are left out; notebook lines that begin with
-// "-- MAGIC" or "-- COMMAND" are comments like any other. A quote or comment that does not end is a *SyntaxError.
+// In returns an error of the piece with its place in the script.
+func (p Piece) In(err error) error {
+	var syntax *SyntaxError
+	if errors.As(err, &syntax) {
+		if syntax.Line == 1 {
+			syntax.Column += p.Column - 1
+		}
+		syntax.Line += p.Line - 1
+	}
+	return err
+}
+
+// cellMark begins the line between two cells of a Databricks notebook that was exported as a file.
+const cellMark = "-- COMMAND ------"
+
+// newCell reports whether a cell of a notebook begins in what stands between two tokens.
+func newCell(between string) bool {
+	for line := range strings.Lines(between) {
+		if strings.HasPrefix(strings.TrimSpace(line), cellMark) {
+			return true
+		}
+	}
+	return false
+}
+
+// Split cuts a script at its semicolons, and at the cells of a notebook, which may go without. Pieces without any token
+// are left out; other lines of notebooks, such as "-- MAGIC", are comments like any other. A quote or comment that does
+// not end is a *SyntaxError.
 func Split(script string) ([]Piece, error) {
 	l := &lexer{text: script}
 	var pieces []Piece
@@ -19,11 +48,8 @@ func Split(script string) ([]Piece, error) {
 		if err != nil {
 			return nil, err
 		}
-		if t.Kind != End && (t.Kind != Symbol || t.Text != ";") {
-			part = append(part, t)
-			continue
-		}
-		if len(part) > 0 {
+		ends := t.Kind == End || t.IsSymbol(";")
+		if len(part) > 0 && (ends || newCell(script[part[len(part)-1].Stop:t.Start])) {
 			line, column := Place(script, part[0].Start)
 			pieces = append(pieces, Piece{Text: Cut(script, part), Line: line, Column: column})
 			part = part[:0]
@@ -31,7 +57,27 @@ func Split(script string) ([]Piece, error) {
 		if t.Kind == End {
 			return pieces, nil
 		}
+		if !ends {
+			part = append(part, t)
+		}
 	}
+}
+
+// OneLine returns the text without comments and line breaks, but for those inside quotes. Text that does not lex is
+// returned as it is.
+func OneLine(sql string) string {
+	all, err := Tokens(sql)
+	if err != nil {
+		return sql
+	}
+	var out strings.Builder
+	for i, t := range all[:len(all)-1] {
+		if i > 0 && all[i-1].Stop < t.Start {
+			out.WriteByte(' ')
+		}
+		out.WriteString(sql[t.Start:t.Stop])
+	}
+	return out.String()
 }
 
 // Normal returns the text with its tokens as they are written, one space between them, and no comments: two statements

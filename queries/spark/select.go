@@ -20,11 +20,14 @@ func (r *resolver) selects(s *sqlparser.Select) {
 	r.aliases = append(r.aliases, namesOf(s.From))
 	outer := r.order
 	defer func() { r.aliases, r.order = r.aliases[:len(r.aliases)-1], outer }()
+	tables := slices.Clone(s.From)
 	r.walk(reflect.ValueOf(&s.From).Elem())
 	for i := range s.From {
 		s.From[i] = r.tableFunction(s.From[i])
 	}
-	r.explodeList(s)
+	if before := len(s.From); r.explodeList(s) && len(s.From) > before {
+		s.SelectExprs = starsOf(s.SelectExprs, tables)
+	}
 	r.stars(s)
 	nameFields(r, s.SelectExprs)
 	r.walk(reflect.ValueOf(s.SelectExprs))
@@ -152,8 +155,27 @@ func (r *resolver) exploded(function string, of sqlparser.Expr, alias string, co
 	return table
 }
 
-// explodeList is explode(...) among what is selected: one more table, of which the column is selected.
-func (r *resolver) explodeList(s *sqlparser.Select) {
+// starsOf names the tables that * stands for, so that it does not take in those that were added.
+func starsOf(list sqlparser.SelectExprs, tables sqlparser.TableExprs) sqlparser.SelectExprs {
+	var out sqlparser.SelectExprs
+	for _, item := range list {
+		star, ok := item.(*sqlparser.StarExpr)
+		if !ok || !star.TableName.IsEmpty() {
+			out = append(out, item)
+			continue
+		}
+		for _, t := range tables {
+			for _, name := range slices.Sorted(maps.Keys(namesOf(sqlparser.TableExprs{t}))) {
+				out = append(out, &sqlparser.StarExpr{TableName: sqlparser.TableName{Name: sqlparser.NewTableIdent(name)}})
+			}
+		}
+	}
+	return out
+}
+
+// explodeList is explode(...) among what is selected: one more table, of which the column is selected. It reports whether
+// there was one.
+func (r *resolver) explodeList(s *sqlparser.Select) (found bool) {
 	for i, item := range s.SelectExprs {
 		a, ok := item.(*sqlparser.AliasedExpr)
 		if !ok {
@@ -185,8 +207,9 @@ func (r *resolver) explodeList(s *sqlparser.Select) {
 		}
 		s.SelectExprs = slices.Concat(s.SelectExprs[:i:i], items, s.SelectExprs[i+1:])
 		r.explodeList(s)
-		return
+		return true
 	}
+	return false
 }
 
 func isDual(t sqlparser.TableExpr) bool {

@@ -9,8 +9,8 @@ import (
 // columnTypes are MySQL's names for types of columns that only Spark has.
 var columnTypes = map[string]string{"STRING": "TEXT", "TIMESTAMP_NTZ": "DATETIME", "LONG": "BIGINT", "SHORT": "SMALLINT", "BYTE": "TINYINT"}
 
-// statement copies the beginning of statements that have forms of their own: DESCRIBE EXTENDED, CREATE TABLE and ALTER
-// TABLE.
+// statement copies the beginning of statements that have forms of their own: DESCRIBE EXTENDED, CREATE TABLE, ALTER
+// TABLE and CREATE VIEW.
 func (t *translator) statement() {
 	switch {
 	case t.peek().IsSymbol("("):
@@ -29,6 +29,26 @@ func (t *translator) statement() {
 		t.columnList()
 	case t.words("ALTER", "TABLE"):
 		t.columnList()
+	case t.words("CREATE", "VIEW"), t.words("CREATE", "OR", "REPLACE", "VIEW"):
+		t.view()
+	}
+}
+
+// view copies a CREATE VIEW up to its SELECT without comments and properties, which views do not keep.
+func (t *translator) view() {
+	for t.peek().Kind != lexer.End && !t.peek().Is("SELECT") && !t.peek().Is("WITH") {
+		switch {
+		case t.peek().Is("COMMENT") && t.ahead(1).Kind == lexer.String:
+			t.replace(2, "")
+		case t.peek().Is("TBLPROPERTIES") && t.ahead(1).IsSymbol("("):
+			n := 2
+			for t.ahead(n).Kind != lexer.End && !t.ahead(n).IsSymbol(")") {
+				n++
+			}
+			t.replace(n+1, "")
+		default:
+			t.copyToken()
+		}
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 type piece struct {
 	text string
 	at   int  // byte offset in the source that it stands for
+	to   int  // byte offset behind what it stands for, where that is taken out of the source
 	same bool // text is the source's own, so that each of its bytes has a place there
 }
 
@@ -81,7 +82,7 @@ func (t *translator) copyToken() {
 func (t *translator) replace(n int, text string) {
 	first, last := t.ahead(0), t.ahead(n-1)
 	t.copyTo(first.Start)
-	t.out = append(t.out, piece{text: text, at: first.Start})
+	t.out = append(t.out, piece{text: text, at: first.Start, to: last.Stop})
 	t.copied = max(t.copied, last.Stop)
 	t.at = min(t.at+n, len(t.all)-1)
 	t.changed = true
@@ -325,8 +326,9 @@ func text(out []piece) string {
 
 // place returns the offset in the source of an offset in the joined pieces.
 func place(out []piece, offset int) int {
-	last := 0
+	last, end := 0, 0
 	for _, p := range out {
+		end = max(end, p.to)
 		if offset < len(p.text) {
 			if p.same {
 				return p.at + offset
@@ -339,5 +341,5 @@ func place(out []piece, offset int) int {
 			last += len(p.text)
 		}
 	}
-	return last
+	return max(last, end)
 }
