@@ -62,11 +62,19 @@ func (e *sqlEngine) onFlow(s *ddl.OnFlow) (n *node, auth string) {
 		auth, run = sqlparser.AuthType_DROP, e.drop
 	case "SHOW":
 		auth, run, n.schema = sqlparser.AuthType_IGNORE, e.showFlows, textSchema(flowColumns...)
+	case "SET":
+		auth, run = sqlparser.AuthType_IGNORE, noEffect
 	default: // SHOW CREATE
 		auth, run, n.schema = sqlparser.AuthType_IGNORE, e.showCreate, textSchema("Table", "Create Table")
 	}
 	n.run = func(ctx *sql.Context) (sql.RowIter, error) { return run(ctx, s) }
 	return n, auth
+}
+
+// noEffect is SET of a setting of Spark.
+func noEffect(ctx *sql.Context, s *ddl.OnFlow) (sql.RowIter, error) {
+	ctx.Warn(int(errUnknownVariable.number), "'%s' is a setting of Spark and has no effect", s.Name)
+	return okResult(0), nil
 }
 
 func (e *sqlEngine) refresh(ctx *sql.Context, s *ddl.OnFlow) (sql.RowIter, error) {

@@ -21,38 +21,62 @@ func retypeLiterals(ctx *sql.Context, _ *analyzer.Analyzer, n sql.Node, _ *plan.
 	if !n.Resolved() {
 		return n, transform.SameTree, nil
 	}
-	return transform.NodeExprsWithOpaque(ctx, n, func(ctx *sql.Context, e sql.Expression) (sql.Expression, transform.TreeIdentity, error) {
-		switch like := e.(type) {
-		case *expression.Like:
-			return mendLike(ctx, like)
-		case *expression.Equals, *expression.GreaterThan, *expression.GreaterThanOrEqual, *expression.LessThan, *expression.LessThanOrEqual, *expression.Between:
-		default:
-			return e, transform.SameTree, nil
+	return transform.NodeExprsWithNodeWithOpaque(ctx, n, func(ctx *sql.Context, n sql.Node, e sql.Expression) (sql.Expression, transform.TreeIdentity, error) {
+		changed, same, err := retypeCompared(ctx, e)
+		if _, groups := n.(*plan.GroupBy); groups && same == transform.NewTree && err == nil && changed.String() != e.String() {
+			changed = &said{Expression: changed, text: e.String()}
 		}
-		children := e.Children()
-		column := comparedColumn(children)
-		if column == nil {
-			return e, transform.SameTree, nil
-		}
-		changed := transform.SameTree
-		for i, c := range children {
-			if l, ok := c.(*expression.Literal); ok {
-				if retyped := retype(ctx, l, column.Type(ctx)); retyped != nil {
-					children[i], changed = retyped, transform.NewTree
-				}
-			}
-		}
-		if types.IsFloat(column.Type(ctx)) {
-			if ordered := withoutNaN(e, children); ordered != nil {
-				return ordered, transform.NewTree, nil
-			}
-		}
-		if changed == transform.SameTree {
-			return e, changed, nil
-		}
-		e, err := e.WithChildren(ctx, children...)
-		return e, changed, err
+		return changed, same, err
 	})
+}
+
+// said is an expression of a GROUP BY that goes on being called what it was: those above it find it by that.
+type said struct {
+	sql.Expression
+	text string
+}
+
+// String implements sql.Expression.
+func (s *said) String() string { return s.text }
+
+// WithChildren implements sql.Expression.
+func (s *said) WithChildren(ctx *sql.Context, children ...sql.Expression) (sql.Expression, error) {
+	inner, err := s.Expression.WithChildren(ctx, children...)
+	return &said{Expression: inner, text: s.text}, err
+}
+
+// retypeCompared is retypeLiterals for one expression.
+func retypeCompared(ctx *sql.Context, e sql.Expression) (sql.Expression, transform.TreeIdentity, error) {
+	switch like := e.(type) {
+	case *expression.Like:
+		return mendLike(ctx, like)
+	case *expression.Equals, *expression.GreaterThan, *expression.GreaterThanOrEqual, *expression.LessThan, *expression.LessThanOrEqual, *expression.Between:
+	default:
+		return e, transform.SameTree, nil
+	}
+	children := e.Children()
+	column := comparedColumn(children)
+	if column == nil {
+		return e, transform.SameTree, nil
+	}
+	changed := transform.SameTree
+	for i, c := range children {
+		if l, ok := c.(*expression.Literal); ok {
+			if retyped := retype(ctx, l, column.Type(ctx)); retyped != nil {
+				children[i], changed = retyped, transform.NewTree
+			}
+		}
+	}
+	if types.IsFloat(column.Type(ctx)) {
+		if ordered := withoutNaN(e, children); ordered != nil {
+			return ordered, transform.NewTree, nil
+		}
+	}
+	if changed == transform.SameTree {
+		return e, changed, nil
+	}
+	e, err := e.WithChildren(ctx, children...)
+	return e, changed, err
 }
 
 // withoutNaN turns a comparison for greater round to one for less, nil for others: go-mysql-server takes NaN for greater

@@ -67,12 +67,6 @@ func (p *parser) inject(statement ddl.Statement) sqlparser.Statement {
 		n.name, n.run = "Create flow into "+s.Into, func(ctx *sql.Context) (sql.RowIter, error) { return e.addFlow(ctx, s) }
 	case *ddl.OnFlow:
 		n, auth = e.onFlow(s)
-	case *ddl.Set:
-		auth = sqlparser.AuthType_IGNORE
-		n.name, n.run = "Set", func(ctx *sql.Context) (sql.RowIter, error) {
-			ctx.Warn(errUnknownVariable.number, "'%s' is a setting of Spark and has no effect", s.Key)
-			return okResult(0), nil
-		}
 	case *ddl.OnModel:
 		if n = e.onModel(s); n.IsReadOnly() {
 			auth = sqlparser.AuthType_IGNORE

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/dolthub/go-mysql-server/sql"
@@ -25,31 +26,22 @@ func inlineViews(ctx context.Context, text string) (string, *node, error) {
 	if !ok {
 		return text, nil, nil
 	}
-	name := ddl.TempView(text)
-	var script []lexer.Piece
-	for known, statement := range s.views {
-		if known != strings.ToLower(name) {
-			script = append(script, lexer.Piece{Text: statement, Line: 1, Column: 1})
-		}
-	}
-	if len(script) == 0 && name == "" && !strings.Contains(strings.ToUpper(text), "VIEW") {
+	if len(s.views) == 0 && !strings.Contains(strings.ToUpper(text), "VIEW") {
 		return text, nil, nil
 	}
-	rest, err := ddl.Inline(append(script, lexer.Piece{Text: text, Line: 1, Column: 1}))
+	script := append(slices.Clone(s.views), lexer.Piece{Text: text, Line: 1, Column: 1})
+	rest, made, err := ddl.Inline(script)
 	if err != nil {
 		return "", nil, err
 	}
 	if len(rest) == 1 {
 		return rest[0].Text, nil, nil
 	}
-	return "", &node{name: "CreateTemporaryView " + name, schema: types.OkResultSchema, run: func(ctx *sql.Context) (sql.RowIter, error) {
-		if s.views == nil {
-			s.views = map[string]string{}
-		}
-		if len(s.views) >= maxTempViews {
+	return "", &node{name: "CreateTemporaryView", schema: types.OkResultSchema, run: func(*sql.Context) (sql.RowIter, error) {
+		if len(made) > maxTempViews || len(script) > 10*maxTempViews {
 			return nil, mysqlError(errNotSupportedYet, "This version of smelt doesn't yet support 'more than %d temporary views in a session'", maxTempViews)
 		}
-		s.views[strings.ToLower(name)] = text
+		s.views = script
 		return okResult(0), nil
 	}}, nil
 }

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"smelt/queries/lexer"
+
 	"github.com/dolthub/go-mysql-server/sql"
 	"github.com/dolthub/go-mysql-server/sql/types"
 	"github.com/dolthub/vitess/go/vt/sqlparser"
@@ -13,7 +15,7 @@ type session struct {
 	open    bool // since BEGIN
 	changed bool // a table, since BEGIN or without autocommit
 
-	views map[string]string // temporary ones: lower-case name -> statement
+	views []lexer.Piece // statements that made temporary views; of one name the last counts
 }
 
 // errNotRolledBack is a warning.

@@ -24,7 +24,8 @@ func read(script string) ([]lexer.Piece, error) {
 		}
 		rest = append(rest, p)
 	}
-	return ddl.Inline(rest)
+	rest, _, err = ddl.Inline(rest)
+	return rest, err
 }
 
 // setting reads SET key = value, as notebooks of Databricks have it. Settings of Spark itself have no effect here.

@@ -26,7 +26,7 @@ func (k Kind) String() string {
 	}
 }
 
-// Statement is one of *Create, *Flow, *OnFlow, *OnModel, *OnRules, *OnTable, *Set.
+// Statement is one of *Create, *Flow, *OnFlow, *OnModel, *OnRules, *OnTable.
 type Statement interface{ ours() }
 
 // Create is CREATE STREAMING TABLE or CREATE MATERIALIZED VIEW.

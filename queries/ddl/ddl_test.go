@@ -34,7 +34,7 @@ func TestText(t *testing.T) {
 			case "inline":
 				pieces, err := lexer.Split(d.Input)
 				require.NoError(t, err)
-				if pieces, err = Inline(pieces); err != nil {
+				if pieces, _, err = Inline(pieces); err != nil {
 					return err.Error() + "\n"
 				}
 				var out strings.Builder

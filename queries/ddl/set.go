@@ -7,14 +7,11 @@ import (
 	"smelt/queries/lexer"
 )
 
-// Set is SET key = value of a setting of Spark, as notebooks begin with: it has no effect here. Other SETs are MySQL's.
-type Set struct{ Key string }
-
-func (*Set) ours() {}
-
 // settings begin the names of settings of Spark; MySQL has no variable that is called so.
 var settings = []string{"SPARK", "PIPELINES", "DELTA", "DATABRICKS", "HIVE", "CLOUDFILES"}
 
+// isSet reports whether a statement that begins with these words is SET key = value of a setting of Spark, as notebooks
+// begin with. Other SETs are MySQL's.
 func isSet(sql string, words []string) bool {
 	return len(words) == 2 && words[0] == "SET" && slices.Contains(settings, words[1]) && strings.Contains(sql, ".")
 }
@@ -28,5 +25,5 @@ func (p *parser) set() (Statement, error) {
 	if !p.acceptSymbol("=") || p.peek().Kind == lexer.End {
 		return nil, p.unexpected("= and a value behind the name of a setting")
 	}
-	return &Set{Key: key}, nil
+	return &OnFlow{Verb: "SET", Name: key}, nil
 }

@@ -3,6 +3,7 @@ package ddl
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -25,10 +26,10 @@ const maxInlined = 1 << 20
 
 // Inline takes the temporary views out of a script and puts their SELECTs where the other statements name them, as a
 // table or behind STREAM. A view with expectations becomes a table of its own, because rules are counted once. Lines stay
-// what they were. Errors are *lexer.SyntaxError with the place in the script.
-func Inline(script []lexer.Piece) ([]lexer.Piece, error) {
+// what they were. made are the names of the views in lower case. Errors are *lexer.SyntaxError with the place in the
+// script.
+func Inline(script []lexer.Piece) (rest []lexer.Piece, made []string, err error) {
 	views := map[string]*tempView{}
-	var rest []lexer.Piece
 	for _, piece := range script {
 		if !isTempView(lexer.Head(piece.Text, headWords)) {
 			rest = append(rest, piece)
@@ -37,27 +38,28 @@ func Inline(script []lexer.Piece) ([]lexer.Piece, error) {
 		v, table, err := readView(piece.Text)
 		switch {
 		case err != nil:
-			return nil, piece.In(err)
+			return nil, nil, piece.In(err)
 		case table != "":
 			piece.Text = table
 			rest = append(rest, piece)
-		case views[strings.ToLower(v.name)] != nil:
-			return nil, piece.In(&lexer.SyntaxError{Line: 1, Column: 1, Want: "a name that no other temporary view has", Got: v.name})
+		case views[strings.ToLower(v.name)] != nil && !begins(lexer.Head(piece.Text, headWords), "CREATE", "OR"):
+			return nil, nil, piece.In(&lexer.SyntaxError{Line: 1, Column: 1, Want: "OR REPLACE, or a name that no other temporary view has", Got: v.name})
 		default:
 			views[strings.ToLower(v.name)] = v
 		}
 	}
+	made = slices.Sorted(maps.Keys(views))
 	if len(views) == 0 {
-		return rest, nil
+		return rest, nil, nil
 	}
 	for i, piece := range rest {
 		text, err := inline(piece.Text, views)
 		if err != nil {
-			return nil, piece.In(err)
+			return nil, nil, piece.In(err)
 		}
 		rest[i].Text = text
 	}
-	return rest, nil
+	return rest, made, nil
 }
 
 // isTempView reports whether a statement that begins with these words makes a view that lives for its script. LIVE VIEW
@@ -72,17 +74,6 @@ func isTempView(words []string) bool {
 		words, plain = words[1:], false
 	}
 	return !plain && begins(words, "VIEW")
-}
-
-// TempView returns the name of the temporary view that a statement makes, "" for any other statement.
-func TempView(sql string) string {
-	if !isTempView(lexer.Head(sql, headWords)) {
-		return ""
-	}
-	if v, _, err := readView(sql); err == nil && v != nil {
-		return v.name
-	}
-	return ""
 }
 
 // readView reads the statement of a temporary view; table is the statement of the table that it becomes, if it does.
