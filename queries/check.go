@@ -140,10 +140,10 @@ func (f *flow) checkView(ctx context.Context, t *tables.Table) error {
 	}); err != nil {
 		return err
 	}
-	if got, want := now.Schema().Names(), rows.Schema().Names(); !slices.Equal(got, want) {
+	if got, want := (visible{now}).Schema().Names(), rows.Schema().Names(); !slices.Equal(got, want) {
 		return fmt.Errorf("its columns are %s, those of its SELECT %s", strings.Join(got, ", "), strings.Join(want, ", "))
 	}
-	onlyView, onlySelect, err := tables.Difference(ctx, now, tables.FromBatches(rows.Schema(), batches...))
+	onlyView, onlySelect, err := tables.Difference(ctx, visible{now}, tables.FromBatches(rows.Schema(), batches...))
 	switch {
 	case err != nil:
 		return err

@@ -182,6 +182,9 @@ func (f *flow) alter(ctx context.Context, t *tables.Table, schema tables.Schema,
 	if err != nil {
 		return err
 	}
+	if plan, ok := t.Snapshot().Definition().Properties[propertyPlan]; ok {
+		d.Properties[propertyPlan] = plan // by which the rows were made that stay
+	}
 	_, err = t.Commit(ctx, tables.Commit{Operation: "ALTER TABLE", Define: &d})
 	return err
 }

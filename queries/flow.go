@@ -55,6 +55,8 @@ type flow struct {
 	versions map[string]lineage.Model // of the models that the batch asks, by the names that the SELECT calls
 	retired  bool                     // no batch may begin: another definition may have taken the table
 	known    *knownKeys
+	last     map[string]*tables.Snapshot // the sources as the view has read them, by id
+	seen     map[string]int64            // versions of sources, by id, up to which nothing was to be done
 
 	wake   chan struct{} // buffered 1: something may have changed, or the state was reset
 	cancel context.CancelFunc
@@ -64,6 +66,7 @@ type flow struct {
 	state     state
 	reason    string // what a waiting or failed flow waits for
 	lastError string
+	planned   *planned // how a view is maintained; nil before it was asked
 }
 
 func newFlow(g *Graph, c *ddl.Create, ref reference, database, base string) (*flow, error) {

@@ -45,7 +45,7 @@ func newWorld(t *testing.T) *world {
 }
 
 func (w *world) newGraph() *Graph {
-	g := New(Config{Store: w.store, Query: w.query, Describe: w.describe,
+	g := New(Config{Store: w.store, Recompute: true, Query: w.query, Describe: w.describe,
 		Exec: func(context.Context, string, string) error { return errors.New("nothing plain in these tests") },
 		Feed: func(context.Context, ddl.Files, string, string, int64) (Feed, error) {
 			return nil, errors.New("no files in these tests")

@@ -70,7 +70,7 @@ func (l *lab) open() {
 	require.NoError(l.t, err)
 	l.store = store
 	l.t.Cleanup(func() { require.NoError(l.t, store.Close()) })
-	l.graph = New(Config{Store: store, Query: l.query, Describe: l.describe, Feed: l.feed, Exec: l.exec, Carry: l.carry})
+	l.graph = New(Config{Store: store, Recompute: true, Query: l.query, Describe: l.describe, Feed: l.feed, Exec: l.exec, Carry: l.carry})
 	graph := l.graph
 	l.t.Cleanup(func() { require.NoError(l.t, graph.Close(context.Background())) })
 	require.NoError(l.t, l.graph.Open(context.Background()))

@@ -125,7 +125,9 @@ type Config struct {
 	Refers func(function, first string) (name string, ok bool)
 	// Version returns the version that such a name means now; nil knows none.
 	Version func(name string) (lineage.Model, error)
-	Logger  *slog.Logger // nil discards
+	// Recompute has every view computed anew at each change: for a QueryFunc that only knows statements as they were written.
+	Recompute bool
+	Logger    *slog.Logger // nil discards
 }
 
 // Errors of statements about flows; wrapped, with the name.
@@ -140,9 +142,10 @@ var (
 	ErrExpectation = errors.New("expectation violated")
 )
 
-// Strategies of a flow, and why the first is chosen; flow.recomputeReason says it of the second.
+// Strategies of a flow, and why the first is chosen; a Plan or its absence says it of the others.
 const (
 	strategyAppend    = "append"
+	strategyMerge     = "merge"
 	strategyRecompute = "recompute"
 	appendReason      = "each source row is seen once"
 )
@@ -155,6 +158,7 @@ const (
 	maxBatches = 16
 	// recomputeShare is how many times its own duration a recompute rests, so that it takes a fifth of the time.
 	recomputeShare = 4
+	// A merge rests as long as it took: what comes meanwhile is merged together, in half of the time.
 	// maxRest bounds that rest, or a slow view would look dead.
 	maxRest = 10 * time.Second
 	// minRetry and maxRetry bound the back-off after an error.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"smelt/queries/ddl"
+	"smelt/queries/merge"
 	"smelt/tables"
 )
 
@@ -91,12 +92,15 @@ func (f *flow) describe(ctx context.Context, overlay map[string]tables.Relation)
 		return nil, err
 	}
 	schema = withoutExpectations(schema)
+	if err := checkNames(schema, f.create.Changes != nil); err != nil {
+		return nil, err
+	}
 	if f.create.Changes != nil {
 		if schema, err = changedSchema(f.create, schema); err != nil {
 			return nil, err
 		}
 	}
-	if err := checkNames(schema); err != nil {
+	if err := checkNames(schema, true); err != nil {
 		return nil, err
 	}
 	if err := errors.Join(checkRules(f.create, schema), f.mayQuarantine()); err != nil {
@@ -105,11 +109,14 @@ func (f *flow) describe(ctx context.Context, overlay map[string]tables.Relation)
 	if f.name != "" {
 		return schema, nil // another flow of the table may yield the rest of its columns
 	}
-	return schema, checkColumns(f.create, schema)
+	if err := checkColumns(f.create, schema); err != nil {
+		return nil, err
+	}
+	return schema, f.checkPolicy(ctx, overlay)
 }
 
-// checkNames refuses columns that a table cannot tell apart.
-func checkNames(schema tables.Schema) error {
+// checkNames refuses columns that a table cannot tell apart, and names of the system unless own allows them.
+func checkNames(schema tables.Schema, own bool) error {
 	seen := map[string]bool{}
 	for _, col := range schema {
 		lower := strings.ToLower(col.Name)
@@ -117,6 +124,9 @@ func checkNames(schema tables.Schema) error {
 			return fmt.Errorf("%w: the SELECT yields two columns %q; give one of them another name with AS", ErrUnsupported, col.Name)
 		}
 		seen[lower] = true
+		if strings.HasPrefix(lower, merge.OwnPrefix) && !own {
+			return fmt.Errorf("%w: the SELECT yields a column %q; names that begin with %s are the system's own, give it another with AS", ErrUnsupported, col.Name, merge.OwnPrefix)
+		}
 	}
 	return nil
 }
@@ -175,24 +185,41 @@ func (f *flow) recompute(ctx context.Context, o *outcome, force bool) error {
 			changed = true
 		}
 		overlay[name], txns[app] = s, s.Version()
-		p.RowsIn += s.Rows()
 	}
-	if !changed {
+	pl := f.planOf(ctx, nil)
+	another := now.Definition().Properties[propertyPlan] != f.fingerprint(pl.plan)
+	quiet := !force && computed(now) && why == "" && f.seen != nil && maps.Equal(f.seen, versions(pinned)) // nothing came of it
+	if !another && (!changed || quiet) {
 		return nil
 	}
 	f.set(stateRunning, "", nil)
+	switch {
+	case force:
+		why = "REFRESH ... FULL"
+	case why != "": // a model moved
+	case !computed(now):
+		why = "it is computed for the first time"
+	default:
+		if o.did, why, err = f.maintain(ctx, t, pl, pinned, txns, p); err != nil || why == "" {
+			return err
+		}
+		if f.create.Policy == policyStrict {
+			return fmt.Errorf("%w: REFRESH POLICY INCREMENTAL STRICT, and it would be computed anew: %s; REFRESH MATERIALIZED VIEW %s FULL does so", ErrUnsupported, why, f.ref.table)
+		}
+	}
+	p.RowsIn = 0
+	for _, s := range pinned {
+		p.RowsIn += s.Rows()
+	}
 	p.Read = time.Since(p.Started)
-	if p.Strategy, p.Reason = strategyRecompute, f.recomputeReason(); why != "" {
-		p.Reason = why
+	p.Strategy, p.Reason = strategyRecompute, why
+	if pl.plan != nil {
+		overlay = pl.plan.Relations(func(database, table string) tables.Relation { return pinned[database+"."+table] })
 	}
 	o.did = true
-	return f.write(ctx, t, overlay, tables.Commit{Operation: "REFRESH", Txns: txns, Overwrite: true}, p, nil)
-}
-
-// recomputeReason says why the view is computed anew.
-func (f *flow) recomputeReason() string {
-	if f.shape.whole != "" {
-		return f.shape.whole + " depends on all rows, and merging is not built yet"
+	f.seen, f.last = nil, map[string]*tables.Snapshot{}
+	for _, s := range pinned {
+		f.last[s.ID()] = s
 	}
-	return "a view equals its SELECT, and merging is not built yet"
+	return f.write(ctx, t, overlay, tables.Commit{Operation: "REFRESH", Txns: txns, Overwrite: true}, p, nil)
 }

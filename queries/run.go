@@ -35,8 +35,11 @@ func (f *flow) loop(ctx context.Context, done chan struct{}) {
 			p := &o.progress
 			took := time.Since(p.Started)
 			f.g.cfg.Logger.Info("batch", "table", f.ref.String(), "version", p.Version, "rows_in", p.RowsIn, "rows_out", p.RowsOut, "ms", took.Milliseconds())
-			if f.create.Kind == ddl.MaterializedView {
+			switch p.Strategy {
+			case strategyRecompute:
 				f.rest(ctx, nil, min(recomputeShare*took, maxRest))
+			case strategyMerge:
+				f.rest(ctx, nil, min(took, maxRest))
 			}
 		default:
 			retry = minRetry

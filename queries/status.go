@@ -16,7 +16,7 @@ type Status struct {
 	Flow            string // name of a flow that was added to the table; "" for the table's own
 	Kind            string // streaming_table or materialized_view
 	State           string // idle, running, waiting, retrying, failed or stale
-	Strategy        string // append or recompute
+	Strategy        string // append, merge or recompute, or apply for events
 	Reason          string // why this strategy, or what is waited for: new files, another table, REFRESH
 	Sources         []string
 	Statement       string            // the CREATE statement
@@ -78,7 +78,11 @@ func (f *flow) status() Status {
 func (f *flow) strategy() (name, reason string) {
 	switch c := f.create.Changes; {
 	case f.create.Kind == ddl.MaterializedView:
-		return strategyRecompute, f.recomputeReason()
+		pl := f.planOf(context.Background(), nil)
+		if pl.plan != nil {
+			return strategyMerge, pl.reason
+		}
+		return strategyRecompute, pl.reason
 	case c != nil && c.History:
 		return strategyChanges, historyReason
 	case c != nil:

@@ -17,7 +17,7 @@ func (f *flow) write(ctx context.Context, t *tables.Table, overlay map[string]ta
 	if err != nil {
 		return err
 	}
-	result, err := f.ask(ctx, f.create, overlay, p)
+	result, err := f.ask(ctx, f.stored(), overlay, p)
 	if err != nil {
 		return err
 	}
@@ -67,6 +67,18 @@ func promisedRows(b FeedBatch) int64 {
 	return 0
 }
 
+// stored returns the statement whose rows the table holds: with a view's, hidden columns beside those of its SELECT.
+func (f *flow) stored() *ddl.Create {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.create.Kind != ddl.MaterializedView || f.planned == nil || f.planned.plan == nil {
+		return f.create
+	}
+	c := *f.create
+	c.Query = f.planned.plan.SQL
+	return &c
+}
+
 // pass commits that the files of the feeds were seen while the columns are not known: there was no row in any of them.
 func (f *flow) pass(ctx context.Context, t *tables.Table, in *input) error {
 	now := t.Snapshot()
@@ -110,17 +122,24 @@ func stands(now *tables.Snapshot, txns map[string]int64) bool {
 // A streaming table gets new columns at the end; a type that differs is an error, because files of the old type are
 // there. A view, whose rows are all replaced, takes the columns as they are.
 func (f *flow) redefined(now *tables.Snapshot, result tables.Schema) (*tables.Definition, error) {
-	if err := checkNames(result); err != nil {
+	if err := checkNames(result, true); err != nil {
 		return nil, err
 	}
 	d := now.Definition()
 	d.Partitions = f.create.Partitions // of a table that has no columns yet
 	schema := now.Schema()
 	if f.create.Kind == ddl.MaterializedView {
-		if result = f.commented(result); slices.Equal(result, schema) {
+		f.mu.Lock()
+		plan := ""
+		if f.planned != nil {
+			plan = f.fingerprint(f.planned.plan)
+		}
+		f.mu.Unlock()
+		if result = f.commented(result); slices.Equal(result, schema) && d.Properties[propertyPlan] == plan {
 			return f.withModels(now, nil, true)
 		}
-		d.Schema = result
+		d.Schema, d.Properties = result, maps.Clone(d.Properties)
+		d.Properties[propertyPlan] = plan
 		return f.withModels(now, &d, true)
 	}
 	var added tables.Schema

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 
@@ -16,7 +17,7 @@ var ErrChanged = errors.New("rows were changed meanwhile")
 // Edit takes the rows of old out of the table, each as often as it stands there, and puts those of updated in their
 // stead, row by row; updated nil removes them. Rows that are equal in every column are the same to it, whichever of
 // them is meant. Data files without such a row stay; the others are written anew. updated has the table's schema; columns
-// that old lacks are null in it.
+// that old lacks are null in it. c.Rows come in beside them.
 func (t *Table) Edit(ctx context.Context, old, updated *Batch, c Commit) (version int64, err error) {
 	return t.change(ctx, func(now *Snapshot) (change, error) {
 		if err := now.checkWrite(updated != nil, true); err != nil {
@@ -32,7 +33,11 @@ func (t *Table) Edit(ctx context.Context, old, updated *Batch, c Commit) (versio
 			e.left[key] = append(e.left[key], row)
 		}
 		ch := change{Commit: c}
-		for _, f := range now.state.Files {
+		set, err := newKeySet(old, now.Schema())
+		if err != nil {
+			return ch, err
+		}
+		for _, f := range set.files(now) {
 			hit, err := t.find(ctx, now, f, e)
 			if err != nil {
 				return ch, err
@@ -50,13 +55,21 @@ func (t *Table) Edit(ctx context.Context, old, updated *Batch, c Commit) (versio
 		if err := now.checkRows(); err != nil {
 			return ch, err
 		}
+		if ch.Metrics == nil {
+			ch.Metrics = map[string]string{}
+		}
+		added, err := t.writeRows(ctx, c.Rows, now.def)
+		if ch.adds = added; err != nil {
+			return ch, err
+		}
 		rows, err := scanFiles(ctx, t, now.Schema(), nil, ch.removes)
 		if err != nil {
 			return ch, err
 		}
 		defer rows.Close()
-		ch.adds, err = t.writeRows(ctx, &editReader{rows: rows, edit: e}, now.def)
-		ch.Metrics = fileMetrics(ch)
+		edited, err := t.writeRows(ctx, &editReader{rows: rows, edit: e}, now.def)
+		ch.adds = append(ch.adds, edited...)
+		maps.Copy(ch.Metrics, fileMetrics(ch))
 		ch.Metrics["num"+map[bool]string{true: "Deleted", false: "Updated"}[updated == nil]+"Rows"] = strconv.Itoa(old.Len)
 		return ch, err
 	})
@@ -103,39 +116,11 @@ func (t *Table) find(ctx context.Context, now *Snapshot, f delta.File, e *edit) 
 	return hit, nil
 }
 
-// allDigits has rowKey tell floats apart by all of their digits.
+// allDigits has rowKey tell floats apart by all of their digits, and -0 from 0.
 const allDigits = -1
 
-// rowKey appends what tells a row from others: each value with its length, floats with so many digits.
-func rowKey(key []byte, b *Batch, row, digits int) []byte {
-	for i := range b.Columns {
-		c := &b.Columns[i]
-		if c.Null(row) {
-			key = append(key, 'n')
-			continue
-		}
-		switch b.Schema[i].Type.Kind {
-		case Boolean:
-			key = strconv.AppendBool(key, c.Bools[row])
-		case Float, Double:
-			v := c.Floats[row]
-			if v == 0 && digits != allDigits {
-				v = 0 // no sign
-			}
-			key = strconv.AppendFloat(key, v, 'g', digits, 64)
-		case String, Binary, JSON:
-			key = strconv.AppendInt(key, int64(len(c.Strings[row])), 10)
-			key = append(append(key, ':'), c.Strings[row]...)
-		case Decimal:
-			key = strconv.AppendInt(key, c.Decimals[row].Hi, 36)
-			key = strconv.AppendUint(append(key, '.'), c.Decimals[row].Lo, 36)
-		default:
-			key = strconv.AppendInt(key, c.Ints[row], 36)
-		}
-		key = append(key, ',')
-	}
-	return key
-}
+// rowKey appends what tells a row from others.
+func rowKey(key []byte, b *Batch, row, digits int) []byte { return b.AppendKey(key, row, digits) }
 
 // editReader yields the rows of files with the edit done.
 type editReader struct {

@@ -8,13 +8,14 @@ import (
 	"strconv"
 	"strings"
 
+	"smelt/tables/batch"
 	"smelt/tables/delta"
 	"smelt/tables/filter"
 	"smelt/tables/parquet"
 )
 
 // keyDigits tell every two floats apart, but for the sign of zero, which SQL does not see.
-const keyDigits = 17
+const keyDigits = batch.KeyDigits
 
 // maxKeyConditions is how many keys are looked for in the statistics of files: with more, most files have one.
 const maxKeyConditions = 1000

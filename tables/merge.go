@@ -159,12 +159,18 @@ func (m *merging) place() {
 			deepest = max(deepest, l.depth)
 		}
 	}
+	joined := map[leaf]bool{}
 	for row, hash := range m.hashes {
 		at, ok := leaf{}, len(m.files[leaf{}]) > 0
 		for depth := deepest; depth >= 0; depth-- {
 			if l := (leaf{depth, hash & (1<<depth - 1)}); len(known[l]) > 0 {
 				at, ok = l, true
-				m.files[l] = known[l]
+				m.join(l, known[l])
+				delete(known, l)
+				joined[l] = true
+				break
+			} else if joined[l] {
+				at, ok = l, true
 				break
 			}
 		}
@@ -172,6 +178,15 @@ func (m *merging) place() {
 			at = leaf{deepest, hash & (1<<deepest - 1)}
 		}
 		m.rows[at] = append(m.rows[at], row)
+	}
+}
+
+// join adds the files of a leaf to those that are written anew. A file without a tag may be among them already.
+func (m *merging) join(l leaf, files []delta.File) {
+	for _, f := range files {
+		if !slices.ContainsFunc(m.files[l], func(g delta.File) bool { return g.Path == f.Path }) {
+			m.files[l] = append(m.files[l], f)
+		}
 	}
 }
 

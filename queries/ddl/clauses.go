@@ -25,7 +25,7 @@ func clauseTable() []clause {
 		{"TBLPROPERTIES", (*parser).tblProperties, printProperties},
 		{words: "SCHEDULE"},
 		{words: "TRIGGER ON UPDATE"},
-		{words: "REFRESH POLICY"},
+		{"REFRESH POLICY", (*parser).refreshPolicy, printPolicy},
 		{words: "WITH"},
 		{words: "LOCATION"},
 		{words: "USING"},

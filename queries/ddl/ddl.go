@@ -41,6 +41,7 @@ type Create struct {
 	Properties     map[string]string
 	Partitions     []string // of PARTITIONED BY
 	Cluster        []string // of CLUSTER BY: the columns that get Bloom filters, unless the properties name them
+	Policy         string   // of REFRESH POLICY: AUTO, INCREMENTAL, INCREMENTAL STRICT or FULL; "" for AUTO
 	Select         string   // the SELECT as written
 	Query          string   // the SELECT, with placeholders for STREAM sources; "" for a table that flows fill
 	Sources        []Source
