@@ -40,6 +40,9 @@ func (e *sqlEngine) inspect(s *ddl.Inspect) *node {
 	if s.Verb == "CHECK PIPELINE" {
 		return &node{name: s.Verb, schema: checkColumns, run: func(ctx *sql.Context) (sql.RowIter, error) { return e.checkPipeline(ctx, s) }}
 	}
+	if s.Verb == "EXPLAIN REFRESH" {
+		return &node{name: s.Verb, schema: refreshPlanColumns, run: func(ctx *sql.Context) (sql.RowIter, error) { return e.explainRefresh(ctx, s) }}
+	}
 	return &node{name: s.Verb, schema: explainColumns, run: func(ctx *sql.Context) (sql.RowIter, error) { return e.explainRow(ctx, s) }}
 }
 

@@ -2,9 +2,9 @@ package ddl
 
 import "smelt/queries/lexer"
 
-// Inspect is a statement that looks and changes nothing: EXPLAIN ROW t WHERE ... and CHECK PIPELINE [t].
+// Inspect is a statement that looks and changes nothing: EXPLAIN ROW t WHERE ..., EXPLAIN REFRESH v and CHECK PIPELINE [t].
 type Inspect struct {
-	Verb           string // one of the above: EXPLAIN ROW or CHECK PIPELINE
+	Verb           string // EXPLAIN ROW, EXPLAIN REFRESH or CHECK PIPELINE
 	Database, Name string // Name is "" for a CHECK of everything
 	Where          string // of EXPLAIN ROW: which rows, as written
 	Limit          int64  // of EXPLAIN ROW: how many of them; 0 when the statement does not say
@@ -14,7 +14,7 @@ func (*Inspect) ours() {}
 
 // isInspect reports whether a statement that begins with these words is an Inspect.
 func isInspect(_ string, words []string) bool {
-	return begins(words, "EXPLAIN", "ROW") || begins(words, "CHECK", "PIPELINE")
+	return begins(words, "EXPLAIN", "ROW") || begins(words, "EXPLAIN", "REFRESH") || begins(words, "CHECK", "PIPELINE")
 }
 
 func (p *parser) inspect() (Statement, error) {
@@ -26,6 +26,14 @@ func (p *parser) inspect() (Statement, error) {
 			s.Database, s.Name, err = p.name("the name of a table")
 		}
 		if err != nil {
+			return nil, err
+		}
+		return s, p.done()
+	}
+	if p.accept("EXPLAIN", "REFRESH") {
+		s.Verb = "EXPLAIN REFRESH"
+		p.accept("MATERIALIZED", "VIEW")
+		if s.Database, s.Name, err = p.name("the name of a materialized view"); err != nil {
 			return nil, err
 		}
 		return s, p.done()

@@ -23,7 +23,6 @@ var laterStatements = []later{
 	{"DROP ALERT", "DROP ALERT", ""},
 	{"SHOW ALERTS", "SHOW ALERTS", ""},
 	{"EVALUATE MODEL", "EVALUATE MODEL", ""},
-	{"EXPLAIN REFRESH", "EXPLAIN REFRESH", "SELECT strategy, reason FROM smelt.streams"},
 }
 
 // laterStatement returns the entry for a statement that begins with the words, nil for any other.

@@ -1,11 +1,14 @@
 package merge
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/dolthub/vitess/go/vt/sqlparser"
+
+	"smelt/queries/spark"
 )
 
 // Occurrence is one place where a SELECT reads a table. A table that is read in two places has two, because what came
@@ -327,7 +330,7 @@ func (r *reader) expressions(n sqlparser.SQLNode, at place) error {
 
 // parse parses a SELECT.
 func parse(text string) (sqlparser.SelectStatement, error) {
-	parsed, err := sqlparser.Parse(text)
+	parsed, err := spark.Parse(context.Background(), text, sqlparser.ParserOptions{})
 	if err != nil {
 		return nil, refuse("its text cannot be taken apart: %s", err.Error())
 	}
