@@ -61,7 +61,8 @@ type serveCmd struct {
 type runCmd struct {
 	dataFlags
 	Pipeline    string `arg:"" help:"A .sql file or a directory of them."`
-	FullRefresh bool   `help:"Rebuild the pipeline's tables from the start."`
+	FullRefresh bool   `xor:"how" help:"Rebuild the pipeline's tables from the start."`
+	DryRun      bool   `xor:"how" help:"Only say what would be created, changed and rebuilt, and why."`
 }
 
 type checkCmd struct {
@@ -114,10 +115,14 @@ func (c serveCmd) Run(ctx context.Context) error {
 }
 
 func (c runCmd) Run(ctx context.Context) error {
-	return engine.RunBatch(ctx, engine.Config{
+	config := engine.Config{
 		DataDir: c.Data, Watch: c.Watch, AllowPaths: c.AllowPath, Pipelines: []string{c.Pipeline},
 		FullRefresh: c.FullRefresh, LedgerBytes: c.ledgerBytes(), Logger: logger(c.Verbose),
-	}, os.Stderr)
+	}
+	if c.DryRun {
+		return engine.DryRun(ctx, config, os.Stdout)
+	}
+	return engine.RunBatch(ctx, config, os.Stderr)
 }
 
 func (c checkCmd) Run(ctx context.Context) error {

@@ -39,6 +39,7 @@ type Config struct {
 	AllowPaths []string // further directories that read_files may name
 
 	FullRefresh bool // rebuild the pipelines' tables from the start once, before anything else runs
+	plan        bool // only say what the pipelines would do: they are not loaded
 
 	// LedgerBytes bounds smelt.predictions in memory; 0 means predictions.DefaultBytes, a negative one turns it off.
 	LedgerBytes int64

@@ -92,6 +92,9 @@ func (e *Engine) open(ctx context.Context) error {
 	if err := e.graph.Open(ctx); err != nil {
 		return err
 	}
+	if e.cfg.plan {
+		return nil
+	}
 	if err := e.loadPipelines(ctx); err != nil {
 		return err
 	}
@@ -140,9 +143,11 @@ func (e *Engine) compose() error {
 		Models:    e.models,
 		System:    e.systemTables(),
 		Flows:     e.graph,
-		Base:      e.interactiveBase(),
-		Permits:   e.feeds.permits,
-		Logger:    e.log,
+
+		PlanPipeline: e.plannedPipelines,
+		Base:         e.interactiveBase(),
+		Permits:      e.feeds.permits,
+		Logger:       e.log,
 	})
 	return err
 }

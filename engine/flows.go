@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"sort"
 	"strings"
+	"time"
 
 	"github.com/dolthub/go-mysql-server/sql"
 	"github.com/dolthub/go-mysql-server/sql/types"
@@ -25,6 +26,14 @@ type Flows interface {
 	Refresh(ctx context.Context, database, name string, full bool) error
 	// AddFlow makes a flow into a streaming table that is there, or changes one.
 	AddFlow(ctx context.Context, s *ddl.Flow, database, base string) (changed bool, err error)
+	// RefreshAll brings all tables up to date, from the start if full.
+	RefreshAll(ctx context.Context, full bool) error
+	// RefreshLater does either in the background, all with name "".
+	RefreshLater(database, name string, full bool) error
+	// Alter runs ALTER of a flow's table; base is the directory of relative paths.
+	Alter(ctx context.Context, s *ddl.OnFlow, database, base string) error
+	// Plan says what loading a script would do.
+	Plan(ctx context.Context, script, database, base string) ([]queries.Planned, error)
 	// DropFlow takes a flow that was added away from its table, which keeps its rows.
 	DropFlow(ctx context.Context, database, name string, ifExists bool) error
 	// Drop removes a flow and its table.
@@ -60,6 +69,10 @@ func (e *sqlEngine) onFlow(s *ddl.OnFlow) (n *node, auth string) {
 		auth, run = sqlparser.AuthType_CREATE, e.refresh
 	case "DROP FLOW":
 		auth, run = sqlparser.AuthType_DROP, e.dropFlow
+	case "EXPLAIN PIPELINE", "EXPLAIN CREATE":
+		auth, run, n.schema = sqlparser.AuthType_CREATE, e.plan, textSchema(planColumns...)
+	case "SCHEDULE", "SUSPEND", "RESUME", "RENAME", "AS":
+		auth, run = sqlparser.AuthType_ALTER, e.alterFlow
 	case "DROP":
 		auth, run = sqlparser.AuthType_DROP, e.drop
 	case "SHOW":
@@ -84,8 +97,14 @@ func (e *sqlEngine) refresh(ctx *sql.Context, s *ddl.OnFlow) (sql.RowIter, error
 	if err != nil {
 		return nil, err
 	}
+	if s.Async {
+		return okResult(0), flows.RefreshLater(e.database(ctx, s.Database), s.Name, s.Full)
+	}
 	work, done := untimed(ctx)
 	defer done()
+	if s.All {
+		return okResult(0), flows.RefreshAll(work, s.Full)
+	}
 	return okResult(0), flows.Refresh(work, e.database(ctx, s.Database), s.Name, s.Full)
 }
 
@@ -121,6 +140,21 @@ func (e *sqlEngine) addFlow(ctx *sql.Context, s *ddl.Flow) (sql.RowIter, error) 
 	return okResult(map[bool]uint64{true: 1}[changed]), nil
 }
 
+func (e *sqlEngine) alterFlow(ctx *sql.Context, s *ddl.OnFlow) (sql.RowIter, error) {
+	flows, err := e.flows()
+	if err != nil {
+		return nil, err
+	}
+	db := e.database(ctx, s.Database)
+	work, done := untimed(ctx)
+	defer done()
+	if err := flows.Alter(work, s, db, e.config.Base); err != nil {
+		return nil, err
+	}
+	statementOf(ctx).drop(db, s.Name)
+	return okResult(0), nil
+}
+
 func (e *sqlEngine) dropFlow(ctx *sql.Context, s *ddl.OnFlow) (sql.RowIter, error) {
 	flows, err := e.flows()
 	if err != nil {
@@ -147,7 +181,7 @@ func (e *sqlEngine) showCreate(ctx *sql.Context, s *ddl.OnFlow) (sql.RowIter, er
 }
 
 // flowColumns are the columns of SHOW MATERIALIZED VIEWS and SHOW STREAMS; smelt.streams has more.
-var flowColumns = []string{"Database", "Name", "Flow", "Kind", "State", "Strategy", "Reason", "Sources", "Last_error"}
+var flowColumns = []string{"Database", "Name", "Flow", "Kind", "State", "Strategy", "Reason", "Sources", "Schedule", "Next_run", "Last_error"}
 
 func (e *sqlEngine) showFlows(_ *sql.Context, s *ddl.OnFlow) (sql.RowIter, error) {
 	flows, err := e.flows()
@@ -160,12 +194,20 @@ func (e *sqlEngine) showFlows(_ *sql.Context, s *ddl.OnFlow) (sql.RowIter, error
 		if s.Kind != 0 && !sameKind(f.Kind, s.Kind) || !matches.MatchString(f.Table) {
 			continue
 		}
-		rows = append(rows, sql.NewRow(f.Database, f.Table, flowName(f), f.Kind, f.State, f.Strategy, f.Reason, strings.Join(f.Sources, ", "), f.LastError))
+		rows = append(rows, sql.NewRow(f.Database, f.Table, flowName(f), f.Kind, f.State, f.Strategy, f.Reason, strings.Join(f.Sources, ", "), f.Schedule, nextRun(f), f.LastError))
 	}
 	sort.Slice(rows, func(i, j int) bool {
 		return rows[i][0].(string)+"."+rows[i][1].(string)+":"+rows[i][2].(string) < rows[j][0].(string)+"."+rows[j][1].(string)+":"+rows[j][2].(string)
 	})
 	return sql.RowsToRowIter(rows...), nil
+}
+
+// nextRun is when a schedule lets the flow run next, in UTC; "" where none does.
+func nextRun(f queries.Status) string {
+	if f.Next.IsZero() {
+		return ""
+	}
+	return f.Next.UTC().Format(time.DateTime)
 }
 
 // flowName is what a flow is called: the table's own has its name.

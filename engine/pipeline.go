@@ -41,9 +41,13 @@ func (e *Engine) loadPipelines(ctx context.Context) error {
 	return nil
 }
 
-// loadPipeline reads the files of one pipeline as one script, so that its statements may refer to one another across
-// files in any order.
 func (e *Engine) loadPipeline(ctx context.Context, path string) error {
+	return e.withPipeline(path, func(script, base string) error { return e.graph.Load(ctx, script, defaultDatabase, base) })
+}
+
+// withPipeline reads the files of one pipeline as one script, so that its statements may refer to one another across
+// files in any order. Syntax errors of use get the name and the line of their file.
+func (e *Engine) withPipeline(path string, use func(script, base string) error) error {
 	files, err := pipelineFiles(path)
 	if err != nil {
 		return err
@@ -67,7 +71,7 @@ func (e *Engine) loadPipeline(ctx context.Context, path string) error {
 	if base == "" {
 		base = filepath.Dir(files[0])
 	}
-	err = e.graph.Load(ctx, script.String(), defaultDatabase, base)
+	err = use(script.String(), base)
 	var syntax *lexer.SyntaxError
 	if errors.As(err, &syntax) {
 		for i := len(starts) - 1; i >= 0; i-- {
@@ -87,11 +91,33 @@ func RunBatch(ctx context.Context, cfg Config, out io.Writer) error {
 		return err
 	}
 	bar := newBar(out)
-	err = e.Run(ctx, bar.update)
+	if cfg.FullRefresh {
+		err = e.fullRefresh(ctx)
+	}
+	if err == nil {
+		err = e.Run(ctx, bar.update)
+	}
 	if err == nil {
 		bar.finish()
 	}
 	return errors.Join(err, e.Close(ctx))
+}
+
+// fullRefresh rebuilds the tables of the pipelines from the start, sources first.
+func (e *Engine) fullRefresh(ctx context.Context) error {
+	list, err := e.plannedPipelines(ctx, "")
+	if err != nil {
+		return err
+	}
+	for _, p := range list {
+		if p.Line == 0 || p.Kind != "streaming_table" && p.Kind != "materialized_view" {
+			continue
+		}
+		if err := e.graph.Refresh(ctx, p.Database, p.Table, true); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // bar shows rows read against rows known to wait; the total grows while flows find more.

@@ -14,6 +14,7 @@ import (
 
 	"smelt/functions"
 	"smelt/models"
+	"smelt/queries"
 	"smelt/tables"
 )
 
@@ -32,9 +33,11 @@ type sqlConfig struct {
 	Models    *models.Registry       // nil: statements on models are refused
 	System    map[string]systemTable // tables of the database smelt, by name
 	Flows     Flows                  // nil: our statements are refused
-	Base      string                 // directory in which CREATE statements of clients look up relative paths
-	Permits   func(dir string) bool  // whether LOCATION may name a directory; nil permits none
-	Logger    *slog.Logger           // nil discards
+	// PlanPipeline says what loading a pipeline would do; "" for those that the server was started with.
+	PlanPipeline func(ctx context.Context, path string) ([]queries.Planned, error)
+	Base         string                // directory in which CREATE statements of clients look up relative paths
+	Permits      func(dir string) bool // whether LOCATION may name a directory; nil permits none
+	Logger       *slog.Logger          // nil discards
 }
 
 // sqlEngine runs SQL over the store: statements of clients through a Server, queries of flows through query and

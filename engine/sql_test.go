@@ -168,6 +168,25 @@ func (f *fakeFlows) AddFlow(_ context.Context, s *ddl.Flow, database, _ string) 
 	return true, nil
 }
 
+func (f *fakeFlows) RefreshAll(_ context.Context, full bool) error {
+	f.calls = append(f.calls, fmt.Sprintf("refresh all full=%t", full))
+	return nil
+}
+
+func (f *fakeFlows) RefreshLater(database, name string, full bool) error {
+	f.calls = append(f.calls, fmt.Sprintf("refresh %s.%s later full=%t", database, name, full))
+	return nil
+}
+
+func (f *fakeFlows) Alter(_ context.Context, s *ddl.OnFlow, database, _ string) error {
+	f.calls = append(f.calls, fmt.Sprintf("%s of %s.%s", s.Verb, database, s.Name))
+	return nil
+}
+
+func (f *fakeFlows) Plan(_ context.Context, script, database, _ string) ([]queries.Planned, error) {
+	return []queries.Planned{{Line: 1, Database: database, Table: "t", Kind: "view", Action: "create", Reason: script}}, nil
+}
+
 func (f *fakeFlows) DropFlow(_ context.Context, database, name string, ifExists bool) error {
 	f.calls = append(f.calls, fmt.Sprintf("drop flow %s.%s if exists=%t", database, name, ifExists))
 	return nil

@@ -82,10 +82,12 @@ var streamsSchema = tables.Schema{
 	{Name: "table", Type: textType},
 	{Name: "flow", Type: textType, Comment: "one of those that fill the table; its own has its name"},
 	{Name: "kind", Type: textType, Comment: "streaming_table or materialized_view"},
-	{Name: "state", Type: textType, Comment: "idle, running, waiting, retrying, failed, or stale: a model that it asks means another version now"},
+	{Name: "state", Type: textType, Comment: "idle, running, waiting, retrying, suspended, failed, or stale: a model that it asks means another version now"},
 	{Name: "strategy", Type: textType, Comment: "append or recompute"},
 	{Name: "reason", Type: textType, Comment: "why this strategy, or what the flow waits for"},
 	{Name: "sources", Type: textType, Comment: "what the SELECT reads"},
+	{Name: "schedule", Type: textType, Comment: "SCHEDULE or TRIGGER; NULL for whenever a source changes"},
+	{Name: "next_run", Type: timeType, Comment: "when the schedule lets it run next, UTC"},
 	{Name: "table_rows", Type: longType},
 	{Name: "version", Type: longType, Comment: "newest Delta version"},
 	{Name: "lag_seconds", Type: floatType, Comment: "age of the oldest source change that the table does not show yet"},
@@ -103,6 +105,7 @@ func (e *Engine) streams(context.Context) (tables.Relation, error) {
 			rows, version, updated = snapshot.Rows(), snapshot.Version(), snapshot.Modified()
 		}
 		appendRow(b, s.Database, s.Table, flowName(s), s.Kind, s.State, s.Strategy, s.Reason, strings.Join(s.Sources, ", "),
+			orNull(s.Schedule), timeOrNull(s.Next),
 			rows, version, s.Lag.Seconds(), orNull(s.LastError), updated)
 	}
 	return tables.FromBatches(streamsSchema, b), nil

@@ -201,6 +201,7 @@ func storedFlows(g *Graph, t *tables.Table) []*flow {
 			one.broken = fmt.Errorf("%w: %w", errStored, err)
 			one.settle(outcome{}, one.broken)
 		}
+		one.settleSuspended(own.suspended)
 		flows = append(flows, one)
 	}
 	return flows

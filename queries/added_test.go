@@ -2,8 +2,10 @@ package queries
 
 import (
 	"context"
+	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -177,4 +179,62 @@ INSERT INTO t SELECT n FROM STREAM(y); CREATE FLOW one AS INSERT INTO t BY NAME 
 	version := l.table("t").Snapshot().Version()
 	require.NoError(t, l.load(script))
 	require.Equal(t, version, l.table("t").Snapshot().Version(), "the same script does nothing")
+}
+
+// TestSeveralFlowsThroughKillsAndChanges is the law for flows into one table: each row of each source once, whatever is
+// added, dropped, made again, killed and restarted.
+func TestSeveralFlowsThroughKillsAndChanges(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	l := twoSources(t)
+	l.star("SELECT * FROM `files:1` AS `files_1`", "files:1")
+	l.must("CREATE STREAMING TABLE t AS SELECT n FROM STREAM(x)")
+	flows := []string{"CREATE FLOW one AS INSERT INTO t SELECT n FROM STREAM(y)", "CREATE FLOW two AS INSERT INTO t SELECT * FROM STREAM read_files('in')"}
+	there := map[int]bool{}
+	kills, n := 0, int64(0)
+	var want []int64
+	for step := range 60 {
+		for range 1 + r.IntN(3) {
+			n++
+			want = append(want, n)
+			switch r.IntN(3) {
+			case 0:
+				l.insert("x", values("n", n)...)
+			case 1:
+				l.insert("y", values("n", n)...)
+			default:
+				l.drop("in", file{columns: []string{"n"}, rows: values("n", n)})
+			}
+		}
+		switch i := r.IntN(2); r.IntN(5) {
+		case 0:
+			if there[i] {
+				require.NoError(t, l.graph.DropFlow(context.Background(), "live", []string{"one", "two"}[i], false))
+			} else {
+				require.NoError(t, l.add(flows[i]))
+			}
+			there[i] = !there[i]
+		case 1:
+			l.reopen()
+		case 2:
+			kills += l.diesIn(r.IntN(10))
+		case 3:
+			if there[0] && there[1] { // what a dropped flow wrote would go with the old content
+				require.NoError(t, l.graph.Refresh(context.Background(), "live", "t", true))
+			}
+		}
+		l.settle()
+		if there[0] && there[1] {
+			require.Equal(t, want, l.sorted("t", "n"), "seed %d, step %d", seed, step)
+		}
+	}
+	for i, statement := range flows {
+		if !there[i] {
+			require.NoError(t, l.add(statement))
+		}
+	}
+	l.settle()
+	require.Equal(t, want, l.sorted("t", "n"), "seed %d", seed)
+	require.Positive(t, kills, "no kill hit: the test proves nothing")
 }

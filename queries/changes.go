@@ -233,7 +233,7 @@ func (w *changing) open(ctx context.Context) error {
 	w.number = committed + 1
 	d := tables.Definition{Schema: w.stateSchema(), Comment: "events that the rows of the table cannot tell"}
 	var err error
-	if w.state, err = w.table.State(ctx, generation(w.now)+"-"+stateChanges, d); err != nil {
+	if w.state, err = w.own().openState(ctx, w.table, generation(w.now)+"-"+stateChanges, d); err != nil {
 		return err
 	}
 	was := w.state.Snapshot()
@@ -254,6 +254,18 @@ func (w *changing) open(ctx context.Context) error {
 		_, err = w.state.Commit(ctx, tables.Commit{Operation: "ALTER TABLE", Define: &d})
 	}
 	return err
+}
+
+// openState returns a table of the flow's own inside its table; it stays open. The caller holds batch.
+func (f *flow) openState(ctx context.Context, t *tables.Table, name string, d tables.Definition) (*tables.Table, error) {
+	if f.stateName != name {
+		state, err := t.State(ctx, name, d)
+		if err != nil {
+			return nil, err
+		}
+		f.beside, f.stateName = state, name
+	}
+	return f.beside, nil
 }
 
 func missingColumns(has, wants tables.Schema) (missing tables.Schema) {

@@ -72,7 +72,8 @@ func (g *Graph) unchanged(f *flow) (bool, error) {
 		return false, fmt.Errorf("table %s: %w: its PARTITIONED BY cannot change; drop the table first", f.ref, ErrUnsupported)
 	}
 	// Another base moves the directory of its relative paths: redefined, its rows kept.
-	return old.broken == nil && lexer.Normal(old.create.Text) == lexer.Normal(f.create.Text) && strings.EqualFold(old.database, f.database) && old.base == f.base, nil
+	normal := lexer.Normal(f.create.Text)
+	return old.broken == nil && (lexer.Normal(old.create.Text) == normal || old.loaded == normal) && strings.EqualFold(old.database, f.database) && old.base == f.base, nil
 }
 
 // install makes or changes the table and puts the flow into the graph. The caller holds define.
@@ -82,6 +83,7 @@ func (g *Graph) install(ctx context.Context, f *flow, schema tables.Schema) erro
 	if old != nil {
 		var err error
 		before = g.flowsOf(old)
+		f.suspended = old.isSuspended()
 		if after, err = f.takeOver(before[1:]); err != nil {
 			return err
 		}

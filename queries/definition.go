@@ -60,6 +60,12 @@ func (f *flow) definition(schema tables.Schema, generation string, ids map[strin
 	d.Properties[propertyBase] = f.base
 	d.Properties[propertyFlow] = generation
 	d.Properties[propertySources] = string(sources)
+	if f.loaded != "" {
+		d.Properties[propertyLoaded] = f.loaded
+	}
+	if f.isSuspended() {
+		d.Properties[propertySuspended] = "true"
+	}
 	flows, err := f.carriedFlows(generation)
 	if flows != "" {
 		d.Properties[propertyFlows] = flows
@@ -108,6 +114,8 @@ func storedFlow(g *Graph, t *tables.Table) *flow {
 	if err == nil {
 		var f *flow
 		if f, err = newFlow(g, c, ref, p[propertyDatabase], p[propertyBase]); err == nil {
+			f.loaded, f.suspended = p[propertyLoaded], p[propertySuspended] == "true"
+			f.settleSuspended(f.suspended)
 			return f
 		}
 	}

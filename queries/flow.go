@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"smelt/queries/cron"
 	"smelt/queries/ddl"
 	"smelt/queries/lexer"
 	"smelt/queries/lineage"
@@ -22,12 +23,13 @@ import (
 type state string
 
 const (
-	stateIdle     state = "idle"     // everything that is there was read
-	stateRunning  state = "running"  // a batch is on its way
-	stateWaiting  state = "waiting"  // the columns of a source are not known yet
-	stateStale    state = "stale"    // a model that it asks means another version now: its columns are about to be computed anew
-	stateRetrying state = "retrying" // the last batch failed and will be tried again
-	stateFailed   state = "failed"   // an expectation stopped the flow until REFRESH or a new definition
+	stateIdle      state = "idle"      // everything that is there was read
+	stateRunning   state = "running"   // a batch is on its way
+	stateWaiting   state = "waiting"   // the columns of a source are not known yet
+	stateStale     state = "stale"     // a model that it asks means another version now: its columns are about to be computed anew
+	stateRetrying  state = "retrying"  // the last batch failed and will be tried again
+	stateSuspended state = "suspended" // ALTER ... SUSPEND
+	stateFailed    state = "failed"    // an expectation stopped the flow until REFRESH or a new definition
 )
 
 var (
@@ -48,15 +50,19 @@ type flow struct {
 	base     string    // directory for relative paths
 	create   *ddl.Create
 	shape    *shape
-	broken   error // why a stored definition cannot run; nil for all others
+	schedule *cron.Schedule // when it runs; nil for whenever a source changes
+	loaded   string         // the statement in its normal form that ALTER has changed since; "" for none
+	broken   error          // why a stored definition cannot run; nil for all others
 
-	batch    *sync.Mutex // held while a batch of the table runs: one at a time; guards the four fields below
-	feeds    map[string]Feed
-	versions map[string]lineage.Model // of the models that the batch asks, by the names that the SELECT calls
-	retired  bool                     // no batch may begin: another definition may have taken the table
-	known    *knownKeys
-	last     map[string]*tables.Snapshot // the sources as the view has read them, by id
-	seen     map[string]int64            // versions of sources, by id, up to which nothing was to be done
+	batch     *sync.Mutex // held while a batch of the table runs: one at a time; guards the fields down to seen
+	feeds     map[string]Feed
+	versions  map[string]lineage.Model // of the models that the batch asks, by the names that the SELECT calls
+	retired   bool                     // no batch may begin: another definition may have taken the table
+	beside    *tables.Table            // the open state of a table of changes, and its name; of the table's own flow
+	stateName string
+	known     *knownKeys
+	last      map[string]*tables.Snapshot // the sources as the view has read them, by id
+	seen      map[string]int64            // versions of sources, by id, up to which nothing was to be done
 
 	wake   chan struct{} // buffered 1: something may have changed, or the state was reset
 	cancel context.CancelFunc
@@ -66,12 +72,20 @@ type flow struct {
 	state     state
 	reason    string // what a waiting or failed flow waits for
 	lastError string
-	planned   *planned // how a view is maintained; nil before it was asked
+	planned   *planned  // how a view is maintained; nil before it was asked
+	next      time.Time // when a schedule lets it run again; zero without one
+	suspended bool      // of the table's own flow
 }
 
 func newFlow(g *Graph, c *ddl.Create, ref reference, database, base string) (*flow, error) {
+	schedule, err := scheduleOf(c)
+	if err != nil {
+		return nil, err
+	}
 	if c.Query == "" {
-		return emptyFlow(g, c, ref, database, base), nil // flows that are added fill the table
+		f := emptyFlow(g, c, ref, database, base) // flows that are added fill the table
+		f.schedule = schedule
+		return f, nil
 	}
 	s, err := shapeOf(c.Query, database)
 	var syntax *spark.Error
@@ -86,7 +100,7 @@ func newFlow(g *Graph, c *ddl.Create, ref reference, database, base string) (*fl
 		return nil, err
 	}
 	f := emptyFlow(g, c, ref, database, base)
-	f.shape = s
+	f.shape, f.schedule = s, schedule
 	if slices.Contains(f.modelCalls().names(), "") {
 		return nil, fmt.Errorf("%s %s: %w: predict() reads the name of its model from the rows; write it in quotes, so that the table knows when it moves",
 			strings.ToLower(c.Kind.String()), c.Name, ErrUnsupported)

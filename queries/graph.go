@@ -25,6 +25,8 @@ type Graph struct {
 	running context.Context // nil until Start
 	cancel  context.CancelFunc
 	closed  bool
+
+	background sync.WaitGroup // refreshes that nobody waits for
 }
 
 // New returns a graph without flows. Nothing is read until Open.
@@ -93,6 +95,7 @@ func (g *Graph) Close(ctx context.Context) error {
 		for _, f := range flows {
 			errs = append(errs, f.stop())
 		}
+		g.background.Wait()
 		ended <- errors.Join(errs...)
 	}()
 	select {

@@ -231,8 +231,12 @@ func ordered(members []member) []member {
 
 // bind finds the columns of every member, each over those before it, without making anything.
 func (g *Graph) bind(ctx context.Context, members []member) (map[string]tables.Schema, error) {
+	return g.bindOver(ctx, members, map[string]tables.Relation{})
+}
+
+// bindOver is bind over tables that are not there either; it adds the members to them.
+func (g *Graph) bindOver(ctx context.Context, members []member, overlay map[string]tables.Relation) (map[string]tables.Schema, error) {
 	schemas := map[string]tables.Schema{}
-	overlay := map[string]tables.Relation{}
 	for _, m := range members {
 		var schema tables.Schema
 		var err error

@@ -16,7 +16,7 @@ func (g *Graph) RunOnce(ctx context.Context, progress func(Progress)) error {
 		return err
 	}
 	members := ordered(g.network())
-	members = slices.DeleteFunc(members, func(m member) bool { return m.flow == nil })
+	members = slices.DeleteFunc(members, func(m member) bool { return m.flow == nil || m.flow.isSuspended() })
 	failed := map[string]bool{}
 	var errs []error
 	for worked := true; worked; {

@@ -159,6 +159,8 @@ const (
 	// recomputeShare is how many times its own duration a recompute rests, so that it takes a fifth of the time.
 	recomputeShare = 4
 	// A merge rests as long as it took: what comes meanwhile is merged together, in half of the time.
+	// minRest is the least rest: none at all would be one without an end.
+	minRest = time.Millisecond
 	// maxRest bounds that rest, or a slow view would look dead.
 	maxRest = 10 * time.Second
 	// minRetry and maxRetry bound the back-off after an error.

@@ -14,7 +14,23 @@ import (
 func (f *flow) loop(ctx context.Context, done chan struct{}) {
 	defer close(done)
 	retry := minRetry
+	next := f.firstDue()
+	var began time.Time // of the run at hand, which may have several batches
 	for ctx.Err() == nil {
+		if f.isSuspended() {
+			f.settleSuspended(true)
+			f.rest(ctx, nil, 0)
+			next = time.Time{} // RESUME runs it at once
+			continue
+		}
+		if wait := time.Until(next); wait > 0 {
+			f.setNext(next)
+			f.rest(ctx, nil, wait) // REFRESH wakes it, too, and it rests on
+			continue
+		}
+		if began.IsZero() {
+			began = time.Now()
+		}
 		// Taken before the step: a commit during it is seen at once afterwards.
 		changed := f.changes()
 		o, err := f.step(ctx)
@@ -35,16 +51,24 @@ func (f *flow) loop(ctx context.Context, done chan struct{}) {
 			p := &o.progress
 			took := time.Since(p.Started)
 			f.g.cfg.Logger.Info("batch", "table", f.ref.String(), "version", p.Version, "rows_in", p.RowsIn, "rows_out", p.RowsOut, "ms", took.Milliseconds())
+			if f.create.Kind == ddl.MaterializedView {
+				next, began = f.due(began), time.Time{}
+				f.setNext(next)
+			}
 			switch p.Strategy {
 			case strategyRecompute:
-				f.rest(ctx, nil, min(recomputeShare*took, maxRest))
+				f.rest(ctx, nil, max(minRest, min(recomputeShare*took, maxRest)))
 			case strategyMerge:
-				f.rest(ctx, nil, min(took, maxRest))
+				f.rest(ctx, nil, max(minRest, min(took, maxRest)))
 			}
 		default:
 			retry = minRetry
-			// A feed keeps its signal until it is taken; the step may have opened it only now.
-			f.rest(ctx, append(changed, f.feedSignals()...), 0)
+			next, began = f.due(began), time.Time{}
+			f.setNext(next)
+			if !f.scheduled() {
+				// A feed keeps its signal until it is taken; the step may have opened it only now.
+				f.rest(ctx, append(changed, f.feedSignals()...), 0)
+			}
 		}
 	}
 }

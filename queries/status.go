@@ -15,15 +15,17 @@ type Status struct {
 	Database, Table string
 	Flow            string // name of a flow that was added to the table; "" for the table's own
 	Kind            string // streaming_table or materialized_view
-	State           string // idle, running, waiting, retrying, failed or stale
-	Strategy        string // append, merge or recompute, or apply for events
+	State           string // idle, running, waiting, retrying, suspended, failed or stale
+	Strategy        string // append, merge or recompute, or apply changes
 	Reason          string // why this strategy, or what is waited for: new files, another table, REFRESH
 	Sources         []string
 	Statement       string            // the CREATE statement
 	Actions         map[string]string // expectation -> what it does
 	Lag             time.Duration     // age of the oldest source change that the table does not show yet; 0 when there is none
 	LastError       string
-	Models          []string // the models that the SELECT and the rules ask, as they name them
+	Schedule        string    // SCHEDULE or TRIGGER as a statement writes it; "" for whenever a source changes
+	Next            time.Time // when a schedule lets it run next; zero where none does
+	Models          []string  // the models that the SELECT and the rules ask, as they name them
 }
 
 // Flows returns the status of every flow, by database and table.
@@ -46,6 +48,12 @@ func (f *flow) status() Status {
 	f.mu.Lock()
 	s := Status{Database: f.ref.database, Table: f.ref.table, Flow: f.name, Kind: kindName(f.create.Kind), State: string(f.state), Reason: f.reason,
 		Statement: f.text, LastError: f.lastError, Actions: map[string]string{}}
+	if f.schedule != nil {
+		s.Schedule = f.schedule.Text
+		if f.next.After(time.Now()) {
+			s.Next = f.next
+		}
+	}
 	f.mu.Unlock()
 	var reason string
 	s.Strategy, reason = f.strategy()

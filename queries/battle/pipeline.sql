@@ -25,40 +25,40 @@ COMMENT 'Short texts labelled by hand with one of eleven categories: what the ca
 AS SELECT text, label
 FROM STREAM read_files('labels', format => 'json', schemaHints => 'text STRING, label STRING');
 
--- To be replaced by APPLY CHANGES INTO battle_tweets ... KEYS (pk_id) SEQUENCE BY id STORED AS SCD TYPE 1.
-CREATE OR REFRESH MATERIALIZED VIEW battle_tweets
-COMMENT 'One row per tweet in its newest version; pk_id is the id of the first version and never changes, times are UTC'
-AS WITH received AS (
-  SELECT 'databricks' AS side, id, text, created_at, author_id, lang, edit_history_tweet_ids, public_metrics, source_file, processing_time
-  FROM battle_databricks
-  UNION ALL
-  SELECT 'snowflake', id, text, created_at, author_id, lang, edit_history_tweet_ids, public_metrics, source_file, processing_time
-  FROM battle_snowflake
-), keyed AS (
-  SELECT received.*, COALESCE(JSON_UNQUOTE(JSON_EXTRACT(edit_history_tweet_ids, '$[0]')), id) AS pk_id
-  FROM received
-), ranked AS (
-  -- Ids grow with time, so the greatest is the newest text. Of two copies the one read last has the fresher metrics; file
-  -- and side only make the choice the same in every refresh.
-  SELECT keyed.*, ROW_NUMBER() OVER (
-    PARTITION BY pk_id ORDER BY CAST(id AS UNSIGNED) DESC, processing_time DESC, source_file DESC, side) AS newest
-  FROM keyed
-)
-SELECT
-  pk_id, id, side,
+CREATE OR REFRESH STREAMING TABLE battle_versions
+COMMENT 'Every version of every tweet as often as it came, of both sides; pk_id is the id of the first version, times are UTC'
+AS SELECT
+  COALESCE(JSON_UNQUOTE(JSON_EXTRACT(edit_history_tweet_ids, '$[0]')), id) AS pk_id, id, side,
   -- The API writes '2023-01-12T18:04:05.000Z'. The milliseconds are always zero, and Z is UTC.
   STR_TO_DATE(SUBSTRING(COALESCE(created_at, ''), 1, 19), '%Y-%m-%dT%H:%i:%s') AS created_at,
   CAST(STR_TO_DATE(SUBSTRING(COALESCE(created_at, ''), 1, 10), '%Y-%m-%d') AS DATE) AS day,
   author_id, lang, text,
-  id <> pk_id AS edited,
+  id <> COALESCE(JSON_UNQUOTE(JSON_EXTRACT(edit_history_tweet_ids, '$[0]')), id) AS edited,
   -- Answers of before December 2022 have no impressions: those are unknown, hence NULL and not 0.
   CAST(JSON_EXTRACT(public_metrics, '$.retweet_count') AS SIGNED) AS retweets,
   CAST(JSON_EXTRACT(public_metrics, '$.reply_count') AS SIGNED) AS replies,
   CAST(JSON_EXTRACT(public_metrics, '$.like_count') AS SIGNED) AS likes,
   CAST(JSON_EXTRACT(public_metrics, '$.quote_count') AS SIGNED) AS quotes,
-  CAST(JSON_EXTRACT(public_metrics, '$.impression_count') AS SIGNED) AS impressions
-FROM ranked
-WHERE newest = 1;
+  CAST(JSON_EXTRACT(public_metrics, '$.impression_count') AS SIGNED) AS impressions,
+  source_file, processing_time
+FROM (
+  SELECT 'databricks' AS side, id, text, created_at, author_id, lang, edit_history_tweet_ids, public_metrics, source_file, processing_time
+  FROM STREAM(battle_databricks)
+  UNION ALL
+  SELECT 'snowflake', id, text, created_at, author_id, lang, edit_history_tweet_ids, public_metrics, source_file, processing_time
+  FROM STREAM(battle_snowflake)
+) received;
+
+CREATE OR REFRESH STREAMING TABLE battle_tweets
+COMMENT 'One row per tweet in its newest version; pk_id is the id of the first version and never changes, times are UTC';
+
+-- Ids grow with time, so the greatest is the newest text. Of two copies the one read last has the fresher metrics; the file
+-- only makes the choice the same in every refresh.
+APPLY CHANGES INTO battle_tweets FROM STREAM(battle_versions)
+KEYS (pk_id)
+SEQUENCE BY STRUCT(CAST(id AS SIGNED), processing_time, source_file)
+COLUMNS * EXCEPT (source_file, processing_time)
+STORED AS SCD TYPE 1;
 
 -- The category is the vote of the five labelled texts nearest to the tweet, each with its similarity as its weight.
 -- To be replaced by a classifier: CREATE MODEL battle_category ... AS SELECT text, label FROM battle_labels.

@@ -4,7 +4,10 @@
 // Errors are *lexer.SyntaxError.
 package ddl
 
-import "smelt/queries/lexer"
+import (
+	"smelt/queries/cron"
+	"smelt/queries/lexer"
+)
 
 // Kind is what a statement makes or names.
 type Kind uint8
@@ -45,8 +48,9 @@ type Create struct {
 	Select         string   // the SELECT as written
 	Query          string   // the SELECT, with placeholders for STREAM sources; "" for a table that flows fill
 	Sources        []Source
-	Changes        *Changes // of FLOW AUTO CDC: what the rows of the query are events of
-	Text           string   // the whole statement as written, without a trailing semicolon
+	Schedule       *cron.Schedule // nil: brought up to date whenever a source changes
+	Changes        *Changes       // of FLOW AUTO CDC: what the rows of the query are events of
+	Text           string         // the whole statement as written, without a trailing semicolon
 
 	line, column int // where the SELECT begins in the text that was parsed
 }

@@ -108,6 +108,9 @@ func show(s Statement) string {
 		if len(s.Partitions) > 0 {
 			fmt.Fprintf(&out, "partitions %q\n", s.Partitions)
 		}
+		if s.Schedule != nil {
+			fmt.Fprintf(&out, "schedule %+v\n", *s.Schedule)
+		}
 		fmt.Fprintf(&out, "query %q\n", s.Query)
 		out.WriteString(showSources(s.Sources))
 		out.WriteString(showChanges(s.Changes))
@@ -124,7 +127,12 @@ func show(s Statement) string {
 		out.WriteString(showSources(s.Sources))
 		out.WriteString(showChanges(s.Changes))
 	case *OnFlow:
-		fmt.Fprintf(&out, "%+v\n", *s)
+		if s.Schedule != nil {
+			fmt.Fprintf(&out, "schedule %+v\n", *s.Schedule)
+		}
+		plain := *s
+		plain.Schedule = nil
+		fmt.Fprintf(&out, "%+v\n", plain)
 	case *OnModel:
 		fmt.Fprintf(&out, "%+v\n", *s)
 	case *OnRules:

@@ -33,6 +33,7 @@ func families() []family {
 		{isFlow, (*parser).flow},
 		{isOnRules, (*parser).onRules},
 		{isInspect, (*parser).inspect},
+		{altersFlow, (*parser).onFlow},
 		{isLater, (*parser).refuseLater},
 		{isOnModel, (*parser).onModel},
 		{isOnTable, (*parser).onTable},
