@@ -7,6 +7,7 @@ import (
 
 	"github.com/dolthub/vitess/go/vt/sqlparser"
 
+	"smelt/queries/lineage"
 	"smelt/queries/spark"
 )
 
@@ -131,10 +132,6 @@ func setReason(s *sqlparser.SetOp) string {
 	return ""
 }
 
-// moreAggregates are aggregates of the SQL engine that the parser does not count among them.
-var moreAggregates = map[string]bool{"any_value": true, "first": true, "last": true, "accuracy_score": true, "precision_score": true, "recall_score": true,
-	"f1_score": true, "confusion_matrix": true}
-
 // aggregateIn names an aggregate or window function among the expressions of the SELECT itself; those of subqueries
 // have a scope of their own.
 func aggregateIn(s *sqlparser.Select) string {
@@ -145,7 +142,7 @@ func aggregateIn(s *sqlparser.Select) string {
 		case *sqlparser.Subquery:
 			return false, nil
 		case *sqlparser.FuncExpr:
-			if n.IsAggregate() || n.Over != nil || moreAggregates[n.Name.Lowered()] {
+			if lineage.Aggregates(n) || n.Over != nil {
 				found = strings.ToUpper(n.Name.String()) + "()"
 			}
 		case *sqlparser.GroupConcatExpr:

@@ -48,7 +48,7 @@ func (q *blockQuery) grouped() bool {
 		case *sqlparser.Subquery:
 			return false, nil
 		case *sqlparser.FuncExpr:
-			found = found || n.Over == nil && aggregates(n)
+			found = found || n.Over == nil && Aggregates(n)
 		case *sqlparser.GroupConcatExpr:
 			found = true
 		}

@@ -9,11 +9,12 @@ import (
 // metadata is what the columns of a file are qualified with.
 const metadata = "_metadata"
 
-// moreAggregates are aggregates of the SQL engine that the parser does not count among them.
-var moreAggregates = map[string]bool{"any_value": true, "first": true, "last": true, "json_arrayagg": true, "json_objectagg": true,
-	"accuracy_score": true, "precision_score": true, "recall_score": true, "f1_score": true, "confusion_matrix": true}
+// moreAggregates are aggregates of the SQL engine, and of ours, that the parser does not count among them.
+var moreAggregates = map[string]bool{"any_value": true, "first": true, "last": true, "json_arrayagg": true, "json_objectagg": true, "smelt_sum": true,
+	"grouping": true, "accuracy_score": true, "precision_score": true, "recall_score": true, "f1_score": true, "confusion_matrix": true}
 
-func aggregates(f *sqlparser.FuncExpr) bool {
+// Aggregates reports whether a function makes one value of many rows.
+func Aggregates(f *sqlparser.FuncExpr) bool {
 	return f.IsAggregate() || moreAggregates[f.Name.Lowered()]
 }
 
@@ -123,7 +124,7 @@ func (r *resolver) call(f *sqlparser.FuncExpr, kind Use, at *scope) []use {
 	name := f.Name.Lowered()
 	inside := kind
 	switch {
-	case aggregates(f):
+	case Aggregates(f):
 		inside = within(kind, useAggregation)
 	case kind == useIdentity:
 		inside = useTransformation

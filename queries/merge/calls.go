@@ -4,6 +4,8 @@ import (
 	"strings"
 
 	"github.com/dolthub/vitess/go/vt/sqlparser"
+
+	"smelt/queries/lineage"
 )
 
 // ordered are aggregates whose result depends on the order of the rows, which a table does not promise.
@@ -19,9 +21,7 @@ var unsteady = map[string]bool{
 	"system_user": true, "database": true, "schema": true, "version": true, "get_lock": true, "release_lock": true, "is_free_lock": true, "is_used_lock": true,
 }
 
-func aggregate(f *sqlparser.FuncExpr) bool {
-	return f.IsAggregate() || ordered[f.Name.Lowered()] || f.Name.Lowered() == "smelt_sum" || f.Name.Lowered() == "grouping"
-}
+func aggregate(f *sqlparser.FuncExpr) bool { return lineage.Aggregates(f) || ordered[f.Name.Lowered()] }
 
 // whole names an aggregate or window function in a list of expressions, outside of the SELECTs in them; "" for none.
 func whole(n sqlparser.SQLNode) string {

@@ -10,6 +10,7 @@ import (
 	"github.com/dolthub/vitess/go/vt/sqlparser"
 
 	"smelt/queries/lexer"
+	"smelt/queries/lineage"
 )
 
 // selects resolves one SELECT. Its tables are in sight of everything in it.
@@ -271,7 +272,7 @@ func aggregates(e sqlparser.Expr) (found bool) {
 		case *sqlparser.Subquery:
 			return false, nil
 		case *sqlparser.FuncExpr:
-			found = found || n.IsAggregate() || n.Over != nil
+			found = found || lineage.Aggregates(n) || n.Over != nil
 		case *sqlparser.GroupConcatExpr:
 			found = true
 		}
