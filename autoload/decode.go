@@ -149,8 +149,9 @@ type decoder struct {
 	text    string // the content that values are parts of
 	whole   []*tables.Batch
 	batch   *tables.Batch
-	values  []value // of the row at hand, by column
-	strays  []stray // of the row at hand: what has no column by its own name
+	values  []value        // of the row at hand, by column
+	strays  []stray        // of the row at hand: what has no column by its own name
+	names   map[int]string // of fields of the row at hand that differ in case from the column that has them
 	scratch []byte
 	unknown map[string]inferred
 	order   []string        // unknown names in order of appearance
@@ -258,6 +259,7 @@ func (d *decoder) beginRow() {
 	}
 	clear(d.values)
 	d.strays = d.strays[:0]
+	clear(d.names)
 }
 
 // row reads one object and appends it.
@@ -315,6 +317,10 @@ func (d *decoder) appendRow() error {
 			d.see(s.name, s.infer(d.columns.content.times))
 		case at >= 0 && d.values[at].kind == 0:
 			d.values[at] = s.value // differs in case only, and the row has no field of the exact name
+			if d.names == nil {
+				d.names = map[int]string{}
+			}
+			d.names[at] = s.name
 		case s.kind == 'n', isNew && mode == ignoreNewColumns && !d.columns.content.rescues:
 		case isNew && mode == failOnNewColumns:
 			return fmt.Errorf("line %d: field %q is no column, and schemaEvolutionMode is failOnNewColumns%w", d.lineOf(), s.name, silent{errContent})
@@ -330,7 +336,11 @@ func (d *decoder) appendRow() error {
 		if !d.values[i].appendTo(&d.batch.Columns[i], f.Type, &d.scratch) {
 			d.batch.Columns[i].AppendNull(f.Type.Kind)
 			d.misfit(i, d.values[i])
-			rescued = append(rescued, stray{d.columns.fileNames[i], d.values[i]})
+			name, differs := d.names[i]
+			if !differs {
+				name = d.columns.fileNames[i]
+			}
+			rescued = append(rescued, stray{name, d.values[i]})
 		}
 	}
 	d.batch.Len++

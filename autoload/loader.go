@@ -125,7 +125,7 @@ func Open(ctx context.Context, c Config) (*Loader, error) {
 		return nil, err
 	}
 	l.watch = newWatcher(c)
-	if len(l.columns.schema) == 0 || l.unsampled() {
+	if l.durable == "" { // as whoever made the table has done: hints are no sample
 		if err := l.peek(ctx); err != nil {
 			return nil, errors.Join(err, l.Close())
 		}

@@ -211,7 +211,7 @@ func (d *decoder) fit(found []parquetColumn, b *tables.Batch, first int64) error
 			if v := column.value(in, row); !v.appendTo(out, field.Type, &d.scratch) {
 				out.AppendNull(field.Type.Kind)
 				d.misfit(column.at, v)
-				rescued[row] = append(rescued[row], stray{d.columns.fileNames[column.at], v})
+				rescued[row] = append(rescued[row], stray{column.Name, v})
 			}
 		}
 	}

@@ -255,8 +255,8 @@ func besideStar(statement sqlparser.SelectStatement) (names []string) {
 // rows themselves. again says that the feeds are to be read once more, because the table cannot follow them to a type.
 func (f *flow) follow(ctx context.Context, t *tables.Table, result tables.Schema) (again bool, err error) {
 	now := t.Snapshot()
-	if f.create.Kind != ddl.StreamingTable || len(now.Schema()) == 0 {
-		return false, nil
+	if f.create.Kind != ddl.StreamingTable || now.Files() == 0 {
+		return false, nil // redefined may do as it likes
 	}
 	d := now.Definition()
 	d.Schema = f.commented(joinedSchema(now.Schema(), result))

@@ -142,20 +142,16 @@ func (f *flow) redefined(now *tables.Snapshot, result tables.Schema) (*tables.De
 		d.Properties[propertyPlan] = plan
 		return f.withModels(now, &d, true)
 	}
-	var added tables.Schema
-	for _, col := range result {
-		i := schema.Index(col.Name)
-		switch {
-		case i < 0:
-			added = append(added, col)
-		case schema[i].Type != col.Type:
-			return nil, fmt.Errorf("%w: column %q is %s now and was %s; REFRESH STREAMING TABLE %s FULL rebuilds the table", ErrUnsupported, col.Name, col.Type,
-				schema[i].Type, f.ref.table)
+	joined := joinedSchema(schema, result)
+	for i, col := range schema {
+		if joined[i].Type != col.Type && now.Files() > 0 {
+			return nil, fmt.Errorf("%w: column %q is %s now and was %s; REFRESH STREAMING TABLE %s FULL rebuilds the table", ErrUnsupported, col.Name, joined[i].Type,
+				col.Type, f.ref.table)
 		}
 	}
-	if len(added) == 0 {
+	if slices.Equal(joined, schema) {
 		return f.withModels(now, nil, false)
 	}
-	d.Schema = f.commented(append(slices.Clone(schema), added...))
+	d.Schema = f.commented(joined)
 	return f.withModels(now, &d, false)
 }
