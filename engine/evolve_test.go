@@ -209,6 +209,7 @@ func TestValuesThatDidNotFitComeBackWhenTypesBecomeWider(t *testing.T) {
 	w := newWatcher(t)
 	w.drop("1", `{"id": 1, "price": 3}`)
 	require.Equal(t, "ok", w.run(bronze("")))
+	w.eventually("n\n1\n", "SELECT COUNT(*) AS n FROM bronze")
 	w.drop("2", `{"id": 2, "price": 3.25} {"id": 3, "price": "free"}`)
 	w.eventually("n | rescued\n3 | 2\n", "SELECT COUNT(*) AS n, COUNT(_rescued_data) AS rescued FROM bronze")
 	require.Equal(t, "ok", w.run(bronze(", schemaEvolutionMode => 'addNewColumnsWithTypeWidening'")))
