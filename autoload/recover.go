@@ -145,14 +145,21 @@ func (l *Loader) Recover(b *tables.Batch, added []string) (*tables.Batch, error)
 		if err != nil || !l.own(s.path) {
 			continue
 		}
-		rest := s.values[:0]
-		for _, v := range s.values {
-			if i := r.target(b, row, v, put); i >= 0 {
-				if put[i] == nil {
-					put[i] = map[int]value{}
+		// The exact name has the column before one that differs in case.
+		moved := make([]bool, len(s.values))
+		for _, exact := range []bool{true, false} {
+			for n, v := range s.values {
+				if i := r.target(b, row, v, exact, put); i >= 0 {
+					if put[i] == nil {
+						put[i] = map[int]value{}
+					}
+					put[i][row], moved[n] = v.value, true
 				}
-				put[i][row] = v.value
-			} else {
+			}
+		}
+		var rest []stray
+		for n, v := range s.values {
+			if !moved[n] {
 				rest = append(rest, v)
 			}
 		}
@@ -189,11 +196,11 @@ func (l *Loader) Recover(b *tables.Batch, added []string) (*tables.Batch, error)
 	return out, nil
 }
 
-// target returns the column of a batch that takes a rescued value of a row, -1 for none. Where two names differ in case
-// only, the exact one has the column.
-func (r *recovery) target(b *tables.Batch, row int, v stray, put []map[int]value) int {
+// target returns the column of a batch that takes a rescued value of a row, -1 for none: one that has the exact name in
+// the files, or another.
+func (r *recovery) target(b *tables.Batch, row int, v stray, exact bool, put []map[int]value) int {
 	at := r.columns.home(v.name, r.added)
-	if at < 0 {
+	if at < 0 || exact != (v.name == r.columns.fileNames[at]) {
 		return -1
 	}
 	field := r.columns.schema[at]
@@ -201,7 +208,7 @@ func (r *recovery) target(b *tables.Batch, row int, v stray, put []map[int]value
 	if i < 0 || b.Schema[i].Type != field.Type || !b.Columns[i].Null(row) {
 		return -1
 	}
-	if _, taken := put[i][row]; taken && v.name != r.columns.fileNames[at] {
+	if _, taken := put[i][row]; taken {
 		return -1
 	}
 	var one tables.Column
