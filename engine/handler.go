@@ -45,6 +45,7 @@ func (h *handler) NewConnection(c *mysql.Conn) {
 	closing := h.closing
 	h.mu.Unlock()
 	c.StatusFlags |= mysql.ServerStatusAutocommit
+	plainConn(c)
 	h.inner.NewConnection(c)
 	if closing {
 		c.Close()

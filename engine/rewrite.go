@@ -33,6 +33,10 @@ func (p *parser) replace(statement sqlparser.Statement) sqlparser.Statement {
 	switch s := statement.(type) {
 	case *sqlparser.Begin, *sqlparser.Commit, *sqlparser.Rollback:
 		return sqlparser.InjectedStatement{Auth: sqlparser.AuthInformation{AuthType: sqlparser.AuthType_IGNORE}, Statement: transaction(s)}
+	case *sqlparser.Call:
+		if ours := p.callOf(s); ours != nil {
+			return ours
+		}
 	case *sqlparser.Explain:
 		if s.ExplainFormat == "" && !s.Plan && !s.Analyze {
 			s.ExplainFormat = sqlparser.TreeStr // without a format there is only a row of NULLs

@@ -59,7 +59,7 @@ func (e *sqlEngine) listen(ctx context.Context, c listenConfig) (*Server, error)
 	s := &Server{listener: l, stop: stop}
 	e.addAccount(c.User, c.Password)
 	s.inner, err = server.NewServerWithHandler(server.Config{
-		Listener: l, Address: l.Addr().String(), Version: serverVersion,
+		Listener: preparingListener{l}, Address: l.Addr().String(), Version: serverVersion,
 		MaxConnections: connectionsMax, MaxWaitConnections: waitingConnectionsMax,
 		ProtocolListenerFactory: protocolListener(c.User == ""),
 	}, e.engine, sql.NewContext, newSession, nil, func(h mysql.Handler) (mysql.Handler, error) {
