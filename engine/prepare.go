@@ -102,13 +102,14 @@ func (p *preparing) next() error {
 
 // preparable returns a statement as the MySQL parser reads it, itself where it does or where nothing can be done.
 func preparable(text string) string {
-	if _, err := sqlparser.Parse(text); err == nil {
+	mysql, ok := spark.Text(context.Background(), text, sqlparser.ParserOptions{})
+	if ok && mysql == text {
 		return text
 	}
 	if ours, err := ddl.Parse(text); ours != nil || err != nil {
 		return "CALL smelt.run(" + lexer.QuoteText(text) + ")"
 	}
-	if mysql, ok := spark.Text(context.Background(), text, sqlparser.ParserOptions{}); ok {
+	if ok {
 		return mysql
 	}
 	return text

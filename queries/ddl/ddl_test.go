@@ -241,7 +241,8 @@ var fuzzSeeds = []string{
 	"/*! CREATE MATERIALIZED VIEW v AS SELECT 1 */", "CREATE /*! OR REFRESH */ LIVE TABLE v ( ) TBLPROPERTIES ('a' = 'b') AS WITH x AS (SELECT 1) SELECT * FROM x -- end",
 	"SELECT id, stream s FROM stream", "REFRESH v FULL; SHOW STREAMS LIKE 'a%'", "DROP STREAMING TABLE IF EXISTS `a``b`", "SHOW CREATE MATERIALIZED VIEW v",
 	"SELECT * FROM cloud_files(\"/d\", \"json\", map(\"a\", \"b\"))", "SELECT * FROM STREAM read_files('d', format => 'json', a.b => 1.5) WHERE \"x\\\"y\" = 'z\\''",
-	"INSERT INTO t VALUES ('/*! STREAM(', \"--\", `#`)", "SELECT /* \x00 */ \xff FROM STREAM(", "/*!", "'", "CREATE STREAMING",
+	"CREATE TEMPORARY LIVE VIEW v (a) AS SELECT a FROM STREAM(t); CREATE STREAMING TABLE s AS SELECT * FROM STREAM(LIVE.v) w, v", "SET spark.a = 1",
+	"CREATE TABLE t (a INT) ENGINE=AUTOLOAD CONNECTION='d' ENGINE_ATTRIBUTE='{}'", "INSERT INTO t VALUES ('/*! STREAM(', \"--\", `#`)", "SELECT /* \x00 */ \xff FROM STREAM(", "/*!", "'", "CREATE STREAMING",
 }
 
 // FuzzParse holds for any text: nothing panics; what is not ours is left alone; a Create stands on its own text; a query
@@ -264,7 +265,7 @@ func FuzzParse(f *testing.F) {
 		}
 		if c, ok := s.(*Create); ok {
 			require.NotEmpty(t, c.Name)
-			require.NotEmpty(t, c.Query)
+			require.True(t, c.Query != "" || c.Select == "" && c.Kind == StreamingTable, "only a table that flows fill has no SELECT")
 			again, err := Parse(c.Text)
 			if err != nil {
 				t.Fatalf("text of a Create: %v: %q", err, c.Text)
@@ -281,6 +282,12 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("changed without a source: %q to %q", sql, rewritten)
 		}
 		checkSplit(t, sql)
+		if pieces, err := lexer.Split(sql); err == nil {
+			_, _, err = Inline(pieces)
+			if errors.As(err, &syntax) && (syntax.Line < 1 || syntax.Column < 1) {
+				t.Fatalf("inline: error without a place: %v", err)
+			}
+		}
 	})
 }
 

@@ -30,6 +30,7 @@ func families() []family {
 	return []family{
 		{isOnFile, (*parser).onFile},
 		{isSet, (*parser).set},
+		{isBronze, (*parser).bronze},
 		{isFlow, (*parser).flow},
 		{isOnRules, (*parser).onRules},
 		{isInspect, (*parser).inspect},
@@ -53,7 +54,11 @@ func Parse(sql string) (Statement, error) {
 	if err != nil {
 		return nil, err
 	}
-	return f.read(&parser{text: sql, all: trimSemicolons(all)})
+	statement, err := f.read(&parser{text: sql, all: trimSemicolons(all)})
+	if err != nil {
+		return nil, err
+	}
+	return statement, nil
 }
 
 // familyOf returns the family of a statement by its first words, nil for one that is not ours.

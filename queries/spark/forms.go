@@ -179,7 +179,7 @@ func (t *translator) nulls(s *state) {
 		return
 	}
 	stop := len(t.out) - 1
-	item := strings.TrimSpace(text(t.out[s.item:stop]))
+	item := strings.TrimSpace(textOf(t.out[s.item:stop]))
 	expr := strings.TrimSpace(item)
 	for _, direction := range []string{"DESC", "ASC"} {
 		if n := len(expr) - len(direction); n > 0 && strings.EqualFold(expr[n:], direction) && (descends || t.all[t.at-3].Is("ASC")) {

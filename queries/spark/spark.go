@@ -42,9 +42,19 @@ func (e *Error) Near() string {
 	return strconv.Quote(near)
 }
 
+// parse is the MySQL parser, which panics for some texts such as SELECT''.
+func parse(ctx context.Context, text string, options sqlparser.ParserOptions) (statement sqlparser.Statement, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			statement, err = nil, fmt.Errorf("syntax error at position %d: %v", len(text)+1, r)
+		}
+	}()
+	return sqlparser.ParseWithOptions(ctx, text, options)
+}
+
 // Parse reads one statement. Columns without an alias are called by what text says.
 func Parse(ctx context.Context, text string, options sqlparser.ParserOptions) (sqlparser.Statement, error) {
-	statement, err := sqlparser.ParseWithOptions(ctx, text, options)
+	statement, err := parse(ctx, text, options)
 	if errors.Is(err, sqlparser.ErrEmpty) {
 		return nil, err
 	}
@@ -58,15 +68,15 @@ func Parse(ctx context.Context, text string, options sqlparser.ParserOptions) (s
 
 // Text returns a statement in a spelling that the MySQL parser takes, itself where it does; ok is false where there is none.
 func Text(ctx context.Context, sql string, options sqlparser.ParserOptions) (mysql string, ok bool) {
-	if _, err := sqlparser.ParseWithOptions(ctx, sql, options); err == nil {
+	if _, err := parse(ctx, sql, options); err == nil {
 		return sql, true
 	}
 	out, _, err := translate(sql)
 	if err != nil {
 		return "", false
 	}
-	mysql = text(out)
-	_, err = sqlparser.ParseWithOptions(ctx, mysql, options)
+	mysql = textOf(out)
+	_, err = parse(ctx, mysql, options)
 	return mysql, err == nil
 }
 
@@ -78,7 +88,7 @@ func parseTranslated(ctx context.Context, source string, options sqlparser.Parse
 	if !changed {
 		return nil, positioned(source, nil, first)
 	}
-	statement, err := sqlparser.ParseWithOptions(ctx, text(out), options)
+	statement, err := parse(ctx, textOf(out), options)
 	if err != nil {
 		return nil, positioned(source, out, err)
 	}
@@ -124,7 +134,7 @@ var parserPosition = regexp.MustCompile(`position (\d+)`)
 func positioned(source string, out []piece, err error) error {
 	parsed := source
 	if out != nil {
-		parsed = text(out)
+		parsed = textOf(out)
 	}
 	match := parserPosition.FindStringSubmatch(err.Error())
 	if match == nil {

@@ -315,8 +315,8 @@ func (t *translator) rawString() {
 	t.replace(2, lexer.QuoteText(t.text[k.Start+1:k.Stop-1]))
 }
 
-// text joins the pieces.
-func text(out []piece) string {
+// textOf joins the pieces.
+func textOf(out []piece) string {
 	var b strings.Builder
 	for _, p := range out {
 		b.WriteString(p.text)
