@@ -42,7 +42,7 @@ func (e *Error) Near() string {
 	return strconv.Quote(near)
 }
 
-// parse is the MySQL parser, which panics for some texts such as SELECT''.
+// parse is the MySQL parser, which panics for some texts such as SELECT”.
 func parse(ctx context.Context, text string, options sqlparser.ParserOptions) (statement sqlparser.Statement, err error) {
 	defer func() {
 		if r := recover(); r != nil {
