@@ -311,18 +311,20 @@ func (m *moment) readZone(text string) (n int, ok bool) {
 		m.offset, n, ok = parseOffset(text)
 		return n, ok
 	}
-	if m.offset, ok = zoneOffset(text[:n]); ok {
+	if location, err := time.LoadLocation(text[:n]); err == nil && strings.Contains(text[:n], "/") {
+		m.location = location
+		return n, true
+	}
+	for ; n > 0; n-- { // what follows the name may be letters, too
+		if m.offset, ok = zoneOffset(text[:n]); !ok {
+			continue
+		}
 		if more, extra, isOffset := parseOffset(text[n:]); isOffset && m.offset == 0 { // GMT+02:00
 			m.offset, n = more, n+extra
 		}
 		return n, true
 	}
-	if !strings.Contains(text[:n], "/") {
-		return 0, false
-	}
-	location, err := time.LoadLocation(text[:n])
-	m.location = location
-	return n, err == nil
+	return 0, false
 }
 
 // parseOffset reads +0530, +05:30, +05 and -5 at the start of a text.

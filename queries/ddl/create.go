@@ -91,7 +91,8 @@ func (p *parser) elements(c *Create) error {
 	return nil
 }
 
-// column reads name [type [NOT NULL]] [COMMENT 'text']. The type is kept as text and left to the SELECT.
+// column reads name [type [NOT NULL]] [COMMENT 'text']. The type is kept as text and left to the SELECT; NOT NULL is a rule
+// that nothing may break.
 func (p *parser) column(c *Create) error {
 	const what = "a column name, CONSTRAINT or )"
 	if p.peek().Is("AS") || p.peek().Is("SELECT") {
@@ -111,6 +112,14 @@ func (p *parser) column(c *Create) error {
 		}
 	}
 	c.Columns = append(c.Columns, col)
+	if strings.HasSuffix(strings.ToUpper(col.Type), "NOT NULL") {
+		rule := Expectation{Name: name + "_not_null", Expr: lexer.QuoteName(name) + " IS NOT NULL", Action: FailUpdate, Implied: true}
+		first := slices.IndexFunc(c.Expectations, func(e Expectation) bool { return !e.Implied })
+		if first < 0 {
+			first = len(c.Expectations)
+		}
+		c.Expectations = slices.Insert(c.Expectations, first, rule) // before those that are written, as they are printed
+	}
 	return nil
 }
 

@@ -38,6 +38,8 @@ type Expectation struct {
 	Action Action
 	Check  bool     // CHECK and not EXPECT was written: only FALSE violates it, as in SQL, and it is FailUpdate
 	Unique []string // columns; nil for a rule with Expr
+
+	Implied bool // by NOT NULL in the column list
 }
 
 // Rule returns the rule without its name and action, as a statement writes it.

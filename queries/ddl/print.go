@@ -16,6 +16,9 @@ func (c *Create) Print(columns []string) string {
 		}
 	}
 	for _, e := range c.Expectations {
+		if e.Implied && columns == nil {
+			continue
+		}
 		lines = append(lines, e.print())
 	}
 	head := "CREATE "

@@ -58,12 +58,13 @@ func Parse(ctx context.Context, text string, options sqlparser.ParserOptions) (s
 	if errors.Is(err, sqlparser.ErrEmpty) {
 		return nil, err
 	}
-	if err != nil {
+	translated := err != nil
+	if translated {
 		if statement, err = parseTranslated(ctx, text, options, err); err != nil {
 			return nil, err
 		}
 	}
-	return statement, resolve(statement)
+	return statement, resolve(statement, translated)
 }
 
 // Text returns a statement in a spelling that the MySQL parser takes, itself where it does; ok is false where there is none.

@@ -35,14 +35,18 @@ type resolver struct {
 	err     error
 }
 
-// resolve changes a statement in place. Statements that name rows in ways of their own, such as NEW.a in a trigger, are
-// left alone.
-func resolve(statement sqlparser.Statement) error {
+// resolve changes a statement in place; translated says that the MySQL parser did not take it as it was written.
+// Statements that name rows in ways of their own, such as NEW.a in a trigger, are left alone.
+func resolve(statement sqlparser.Statement, translated bool) error {
 	r := &resolver{schemas: map[string]schema{}, order: asJSON}
 	switch s := statement.(type) {
-	case *sqlparser.Select, *sqlparser.SetOp, *sqlparser.ParenSelect, *sqlparser.Insert:
+	case *sqlparser.Select, *sqlparser.SetOp, *sqlparser.ParenSelect:
+	case *sqlparser.Insert:
+		if _, reads := s.Rows.(sqlparser.SelectStatement); !reads && !translated {
+			return nil // values, which may be very many
+		}
 	case *sqlparser.Explain:
-		return resolve(s.Statement)
+		return resolve(s.Statement, translated)
 	case *sqlparser.DDL:
 		if s.ViewSpec == nil && s.OptSelect == nil {
 			return nil
