@@ -35,7 +35,12 @@ func TestScriptsOfDeltaLiveTables(t *testing.T) {
 				putOld(t, to, string(content))
 				return err
 			}))
-			e, err := Open(t.Context(), Config{DataDir: filepath.Join(t.TempDir(), "data"), Pipelines: []string{filepath.Join(in, "pipeline.sql")}})
+			library, err := filepath.Abs("../build/onnxruntime/libonnxruntime.so")
+			require.NoError(t, err)
+			if _, err := os.Stat(library); err != nil && script.Name() == "one_text" {
+				t.Skip("skipped: no ONNX Runtime library, run `make onnxruntime`")
+			}
+			e, err := Open(t.Context(), Config{OnnxLibrary: library, DataDir: filepath.Join(t.TempDir(), "data"), Pipelines: []string{filepath.Join(in, "pipeline.sql")}})
 			require.NoError(t, err)
 			defer func() { require.NoError(t, e.Close(context.WithoutCancel(t.Context()))) }()
 			require.NoError(t, e.Run(t.Context(), func(queries.Progress) {}))
