@@ -21,6 +21,7 @@ var asking = []string{
 	"CREATE STREAMING TABLE lost AS SELECT id, sentiment(text) AS label FROM STREAM(texts)",
 	// The model decides which rows there are.
 	"CREATE STREAMING TABLE happy AS SELECT id, text FROM STREAM(texts) WHERE sentiment(text) = 'positive'",
+	"CREATE STREAMING TABLE newest FLOW AUTO CDC FROM (SELECT id, sentiment(text) AS label FROM STREAM(texts)) KEYS (id) SEQUENCE BY id",
 	"CREATE STREAMING TABLE behind AS SELECT id, label FROM STREAM(gold)",
 	"CREATE MATERIALIZED VIEW app AS SELECT label, COUNT(*) AS n FROM gold GROUP BY label",
 	"CREATE VIEW plain AS SELECT id, sentiment(text) AS label FROM texts",
@@ -31,6 +32,7 @@ var asking = []string{
 
 // lawful compares every table of asking with what its SELECT says now.
 var lawful = map[string]string{
+	"SELECT id, label FROM newest ORDER BY id":                                     "SELECT id, sentiment(text) FROM texts ORDER BY id",
 	"SELECT id, said, label FROM gold ORDER BY id":                                 "SELECT id, text, sentiment(text) FROM texts ORDER BY id",
 	"SELECT id, label FROM lost ORDER BY id":                                       "SELECT id, sentiment(text) FROM texts ORDER BY id",
 	"SELECT id, text FROM happy ORDER BY id":                                       "SELECT id, text FROM texts WHERE sentiment(text) = 'positive' ORDER BY id",

@@ -170,7 +170,7 @@ func (f *flow) applyChanges(ctx context.Context, t *tables.Table, overlay map[st
 
 // read runs the query and makes events of its rows.
 func (w *changing) read(ctx context.Context, overlay map[string]tables.Relation, p *Progress) error {
-	result, err := w.g.cfg.Query(ctx, Query{Database: w.database, SQL: withExpectations(w.create), Tables: overlay})
+	result, err := w.ask(ctx, w.create, overlay, p)
 	if err != nil {
 		return err
 	}

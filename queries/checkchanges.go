@@ -91,7 +91,11 @@ func (f *flow) readAgain(ctx context.Context, now *tables.Snapshot) (*tables.Bat
 		}
 	}
 	overlay[strings.ToLower(s.Placeholder)] = rows
-	result, err := f.g.cfg.Query(ctx, Query{Database: f.database, SQL: withExpectations(f.create), Tables: overlay})
+	made, err := f.madeWith(now)
+	if err != nil {
+		return nil, err
+	}
+	result, err := f.g.cfg.Query(ctx, Query{Database: f.database, SQL: withExpectations(f.create), Tables: overlay, Models: made})
 	if err != nil {
 		return nil, err
 	}
