@@ -194,3 +194,21 @@ func TestACrashInAChangeOfAModelLeavesItWholeOrNot(t *testing.T) {
 		})
 	}
 }
+
+// TestAPipelineBringsItsModels runs a pipeline with CREATE MODEL twice: the second time changes nothing.
+func TestAPipelineBringsItsModels(t *testing.T) {
+	env := needLibrary(t)
+	dir, data := t.TempDir(), t.TempDir()
+	require.NoError(t, os.Rename(otherSentiment(t), filepath.Join(dir, "mood")))
+	put(t, filepath.Join(dir, "in", "1.json"), `{"text": "I love this"}`)
+	put(t, filepath.Join(dir, "p.sql"), `
+CREATE OR REPLACE MODEL mood OPTIONS (source = 'mood') COMMENT 'the other way round';
+CREATE OR REFRESH STREAMING TABLE gold AS SELECT text, mood(text) AS label FROM STREAM read_files('in', format => 'json', schemaHints => 'text STRING');
+`)
+	for range 2 {
+		s := start(t, env, "--data", data, "--pipeline", filepath.Join(dir, "p.sql"))
+		s.eventually("SELECT COUNT(*) FROM gold WHERE label = 'negative'", 1)
+		require.Equal(t, [][]string{{"mood", "1", "1"}}, s.rows("SELECT name, version, versions FROM smelt.models WHERE name = 'mood'"))
+		s.stop()
+	}
+}
