@@ -30,7 +30,7 @@ type encoded struct {
 
 // run scores texts and calls result with the values of each: from several goroutines, once for each text.
 func (r *Registry) run(ctx context.Context, m *model, texts []string, result func(i int, values []float32) error) error {
-	release, err := m.acquire()
+	release, err := r.acquire(m)
 	if err != nil {
 		return err
 	}

@@ -218,7 +218,7 @@ func (r *Registry) prepare(ctx context.Context, name string, options map[string]
 	if err != nil {
 		return nil, nil, errors.Join(err, m.close())
 	}
-	m.read = nil
+	m.read = func(file string) ([]byte, error) { return r.readFile(v, file) }
 	return v, m, nil
 }
 

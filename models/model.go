@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"smelt/models/onnx"
 	"smelt/models/tokenizer"
@@ -29,15 +31,13 @@ type model struct {
 	prepare  func(string) string
 	read     func(name string) ([]byte, error)
 
-	opening sync.Mutex // held while the files are opened, which takes a second
-	opened  bool       // guarded by opening
+	opening sync.Mutex   // held while the files are opened, which takes a second; taken before use
+	used    atomic.Int64 // when it was used last, nanoseconds since 1970; 0 while it is not loaded
 
-	// use is held for reading by runs, and for writing when the session goes. tokens and session are set before the first
-	// run and do not change until the end.
-	use     sync.RWMutex
-	closed  bool // guarded by use
+	use     sync.RWMutex // held for reading by runs, and for writing when the session comes or goes; guards what follows
+	closed  bool         // for good
 	tokens  *tokenizer.Tokenizer
-	session *onnx.Session
+	session *onnx.Session // nil while it is not loaded
 }
 
 // newModel describes a version; nothing is opened.
@@ -53,7 +53,7 @@ func newModel(name string, v *version, read func(name string) ([]byte, error)) (
 func (m *model) open() error {
 	m.opening.Lock()
 	defer m.opening.Unlock()
-	if m.opened {
+	if m.used.Load() != 0 {
 		return nil
 	}
 	text, err := m.read(tokenizerFile)
@@ -64,11 +64,12 @@ func (m *model) open() error {
 	if err != nil {
 		return err
 	}
-	if m.tokens, err = tokenizer.Load(text); err != nil {
+	tokens, err := tokenizer.Load(text)
+	if err != nil {
 		return err
 	}
-	if size := m.settings.VocabSize; size > 0 && m.tokens.Size() > size {
-		return fmt.Errorf("the tokenizer has ids up to %d, the model knows %d", m.tokens.Size()-1, size)
+	if size := m.settings.VocabSize; size > 0 && tokens.Size() > size {
+		return fmt.Errorf("the tokenizer has ids up to %d, the model knows %d", tokens.Size()-1, size)
 	}
 	if err := onnx.SelfContained(graph); err != nil {
 		return err
@@ -88,19 +89,51 @@ func (m *model) open() error {
 	if m.settings.Kind == Encoder && m.settings.Dimension != 0 && width != 0 && width != m.settings.Dimension {
 		return errors.Join(fmt.Errorf("the model has %d outputs, its configuration says dimension %d", width, m.settings.Dimension), session.Close())
 	}
-	m.session = session
-	m.opened = true
+	m.use.Lock()
+	defer m.use.Unlock()
+	if m.closed {
+		return errors.Join(m.gone(), session.Close())
+	}
+	m.tokens, m.session = tokens, session
+	m.used.Store(time.Now().UnixNano())
 	return nil
 }
 
-// acquire keeps the session open until release.
-func (m *model) acquire() (release func(), err error) {
+func (m *model) gone() error {
+	return fmt.Errorf("%w: version %d of %q was dropped, or the models are closed", ErrUnknownModel, m.info.Version, m.info.Name)
+}
+
+// acquire keeps the session until release; ok is false where there is none now.
+func (m *model) acquire() (release func(), ok bool, err error) {
 	m.use.RLock()
-	if m.closed {
-		m.use.RUnlock()
-		return nil, fmt.Errorf("%w: version %d of %q was dropped, or the models are closed", ErrUnknownModel, m.info.Version, m.info.Name)
+	if m.closed || m.session == nil {
+		defer m.use.RUnlock()
+		if m.closed {
+			err = m.gone()
+		}
+		return nil, false, err
 	}
-	return m.use.RUnlock, nil
+	m.used.Store(time.Now().UnixNano())
+	return m.use.RUnlock, true, nil
+}
+
+// unload frees the session of a model that nobody uses in this moment; its next call opens it again.
+func (m *model) unload() error {
+	if !m.opening.TryLock() {
+		return nil
+	}
+	defer m.opening.Unlock()
+	if !m.use.TryLock() {
+		return nil
+	}
+	defer m.use.Unlock()
+	if m.session == nil {
+		return nil
+	}
+	err := m.session.Close()
+	m.session, m.tokens = nil, nil
+	m.used.Store(0)
+	return err
 }
 
 // close frees the session. It waits for runs.
@@ -112,6 +145,7 @@ func (m *model) close() error {
 	}
 	err := m.session.Close()
 	m.session = nil
+	m.used.Store(0)
 	if err != nil {
 		return fmt.Errorf("close model %q: %w", m.info.Name, err)
 	}

@@ -5,6 +5,7 @@
 package models
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -253,7 +254,44 @@ func (r *Registry) open(m *model) error {
 	} else if err != nil {
 		return fmt.Errorf("open version %d of model %q: %w", m.info.Version, m.info.Name, err)
 	}
+	return r.unloadOthers(m)
+}
+
+// maxLoaded bounds the models in memory, of which each has a hundred megabytes or more where it is a transformer. Those
+// that were not used for longest go, and come again when they are called.
+const maxLoaded = 12
+
+// unloadOthers frees models while too many are loaded.
+func (r *Registry) unloadOthers(but *model) error {
+	r.mu.Lock()
+	var loaded []*model
+	for _, m := range r.models {
+		if m != but && m.used.Load() != 0 {
+			loaded = append(loaded, m)
+		}
+	}
+	r.mu.Unlock()
+	slices.SortFunc(loaded, func(a, b *model) int { return cmp.Compare(a.used.Load(), b.used.Load()) })
+	for _, m := range loaded[:max(0, len(loaded)+1-maxLoaded)] {
+		if err := m.unload(); err != nil {
+			return fmt.Errorf("free model %q: %w", m.info.Name, err)
+		}
+	}
 	return nil
+}
+
+// acquire keeps a model loaded until release.
+func (r *Registry) acquire(m *model) (release func(), err error) {
+	for {
+		release, ok, err := m.acquire()
+		if ok || err != nil {
+			return release, err
+		}
+		// It was freed meanwhile, because others were needed.
+		if err := r.open(m); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // Classify labels texts with a classifier, one classification for each text.

@@ -466,3 +466,34 @@ func TestVocabulariesOfOlderExports(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, want, got)
 }
+
+// TestManyModelsShareTheMemory calls more versions than may be loaded, from many goroutines: each answers, and few stay.
+func TestManyModelsShareTheMemory(t *testing.T) {
+	r := openOn(t, newDisk())
+	ctx := context.Background()
+	_, err := r.Create(ctx, "m", "", "", map[string]string{"source": "builtin:sentiment", "max_length": "10"}, false, false)
+	require.NoError(t, err)
+	for i := 1; i < 2*maxLoaded; i++ {
+		_, err := r.AddVersion(ctx, "m", "", "", map[string]string{"source": "builtin:sentiment", "max_length": fmt.Sprint(10 + i)})
+		require.NoError(t, err)
+	}
+	var callers sync.WaitGroup
+	for caller := range 4 {
+		callers.Go(func() {
+			for i := range 3 * maxLoaded {
+				found, err := r.Classify(ctx, fmt.Sprintf("models:/m/%d", 1+(i*7+caller)%(2*maxLoaded)), []string{"I love this"})
+				if noError(t, err) && found[0].Label != "positive" {
+					t.Errorf("said %v", found)
+				}
+			}
+		})
+	}
+	callers.Wait()
+	loaded := 0
+	for _, m := range r.models {
+		if m.used.Load() != 0 {
+			loaded++
+		}
+	}
+	require.LessOrEqual(t, loaded, maxLoaded+4, "those that are in use at once may be more")
+}
