@@ -14,13 +14,13 @@ import (
 	"smelt/tables"
 )
 
-// TestAMovedModelMakesItsTablesStale lets UPPER stand for a function of a model, so that nothing has to be scored.
-func TestAMovedModelMakesItsTablesStale(t *testing.T) {
+// startShouting starts a SQL engine with a real graph of flows in which UPPER stands for a function of a model, so that
+// nothing has to be scored; move moves the model.
+func startShouting(t *testing.T) (s *testSQL, graph *queries.Graph, move func(version string)) {
+	t.Helper()
 	var version atomic.Pointer[string]
-	move := func(to string) { version.Store(&to) }
+	move = func(to string) { version.Store(&to) }
 	move("1")
-	var s *testSQL
-	var graph *queries.Graph
 	s = startSQL(t, func(c *sqlConfig, _ *listenConfig) {
 		graph = queries.New(queries.Config{
 			Store:    c.Store,
@@ -40,6 +40,12 @@ func TestAMovedModelMakesItsTablesStale(t *testing.T) {
 	})
 	require.NoError(t, graph.Open(t.Context()))
 	t.Cleanup(func() { require.NoError(t, graph.Close(context.Background())) })
+	return s, graph, move
+}
+
+// TestAMovedModelMakesItsTablesStale looks at the tables of a model before, while and after it moves.
+func TestAMovedModelMakesItsTablesStale(t *testing.T) {
+	s, graph, move := startShouting(t)
 	s.must(t,
 		"CREATE TABLE b (id BIGINT, word VARCHAR(9))",
 		"INSERT INTO b VALUES (1, 'x'), (2, 'y')",
