@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"smelt/queries/cdc"
 	"smelt/queries/ddl"
 	"smelt/queries/lineage"
 	"smelt/tables"
@@ -87,7 +88,15 @@ func (x *explanation) choose(ctx context.Context, s *ddl.Inspect, ref reference)
 	} else if _, err := x.g.cfg.Store.View(ref.database, ref.table); err != nil {
 		return fmt.Errorf("table %s: %w", ref, tables.ErrNotFound)
 	}
-	result, err := x.g.cfg.Query(ctx, Query{Database: ref.database, Tables: overlay, SQL: fmt.Sprintf("SELECT * FROM %s.%s WHERE (%s\n)", quoted(ref.database), quoted(ref.table), s.Where)})
+	columns := "*"
+	if now != nil {
+		for _, f := range now.Schema() {
+			if cdc.IsSequence(f.Name) {
+				columns += ", " + quoted(f.Name) // hidden, and tells which event made the row
+			}
+		}
+	}
+	result, err := x.g.cfg.Query(ctx, Query{Database: ref.database, Tables: overlay, SQL: fmt.Sprintf("SELECT %s FROM %s.%s WHERE (%s\n)", columns, quoted(ref.database), quoted(ref.table), s.Where)})
 	if err != nil {
 		return err
 	}
@@ -141,7 +150,7 @@ func (x *explanation) more(ref reference, depth, n int64, hint string) {
 // add puts rows into the answer, equal ones once, and queues those that were not there yet. usedBy holds for each row the
 // ids of those that were made of it.
 func (x *explanation) add(ctx context.Context, ref reference, now *tables.Snapshot, rows *tables.Batch, usedBy [][]int64, depth int64) {
-	rows = withoutHidden(rows)
+	shown := withoutHidden(rows)
 	one := lineage.Explained{Depth: depth, Table: ref.String(), Version: -1}
 	if now != nil {
 		one.Version = now.Version()
@@ -154,7 +163,7 @@ func (x *explanation) add(ctx context.Context, ref reference, now *tables.Snapsh
 	next := level{ref: ref, now: now, depth: depth}
 	seen := map[int]bool{} // places that this call has counted copies of
 	for i := range rows.Len {
-		one.Row, one.UsedBy, one.Copies, one.ID = lineage.JSON(rows, i), usedBy[i], 1, int64(len(x.out)+1)
+		one.Row, one.UsedBy, one.Copies, one.ID = lineage.JSON(shown, i), usedBy[i], 1, int64(len(x.out)+1)
 		key := one.Table + "\n" + strconv.FormatInt(one.Version, 10) + "\n" + one.Row
 		if at, ok := x.nodes[key]; ok {
 			x.out[at].UsedBy = merged(x.out[at].UsedBy, usedBy[i])
@@ -170,11 +179,11 @@ func (x *explanation) add(ctx context.Context, ref reference, now *tables.Snapsh
 		fresh = append(fresh, i)
 		next.ids = append(next.ids, one.ID)
 	}
-	if next.rows = rows.Pick(fresh); next.rows.Len == 0 {
+	if next.rows = compared(rows).Pick(fresh); next.rows.Len == 0 {
 		return
 	}
 	if f != nil {
-		for i, text := range f.rulesSay(ctx, withoutReason(next.rows)) {
+		for i, text := range f.rulesSay(ctx, withoutReason(shown.Pick(fresh))) {
 			x.out[next.ids[i]-1].Rules = text
 		}
 	}
@@ -183,9 +192,22 @@ func (x *explanation) add(ctx context.Context, ref reference, now *tables.Snapsh
 
 // withoutHidden drops what SELECT * does not show.
 func withoutHidden(b *tables.Batch) *tables.Batch {
+	return only(b, func(f tables.Field) bool {
+		return !f.Hidden && !strings.HasPrefix(strings.ToLower(f.Name), hiddenPrefix)
+	})
+}
+
+// compared drops what a SELECT does not yield.
+func compared(b *tables.Batch) *tables.Batch {
+	return only(b, func(f tables.Field) bool {
+		return cdc.IsSequence(f.Name) || !f.Hidden && !strings.HasPrefix(strings.ToLower(f.Name), hiddenPrefix)
+	})
+}
+
+func only(b *tables.Batch, keep func(tables.Field) bool) *tables.Batch {
 	out := &tables.Batch{Len: b.Len}
 	for i, f := range b.Schema {
-		if !f.Hidden && !strings.HasPrefix(strings.ToLower(f.Name), hiddenPrefix) {
+		if keep(f) {
 			out.Schema, out.Columns = append(out.Schema, f), append(out.Columns, b.Columns[i])
 		}
 	}
@@ -202,13 +224,7 @@ func (x *explanation) flowOf(ref reference, now *tables.Snapshot) *flow {
 
 // withoutReason drops what a quarantine says of its rows.
 func withoutReason(b *tables.Batch) *tables.Batch {
-	out := &tables.Batch{Len: b.Len}
-	for i, f := range b.Schema {
-		if !reservedColumn(f.Name) {
-			out.Schema, out.Columns = append(out.Schema, f), append(out.Columns, b.Columns[i])
-		}
-	}
-	return out
+	return only(b, func(f tables.Field) bool { return !reservedColumn(f.Name) })
 }
 
 // hiddenPrefix begins the names of columns that the system keeps in a table for itself.
@@ -301,6 +317,9 @@ func (x *explanation) trace(ctx context.Context, s source, l level) error {
 		return x.g.cfg.Query(ctx, Query{Database: s.database, SQL: sql, Tables: more})
 	}
 	tracer := lineage.Tracer{Run: run, Database: s.database, Most: maxExplained, Varying: []string{"processing_time"}}
+	if s.flow != nil && s.flow.create.Changes != nil {
+		tracer.Compare = eventOf(s.flow.create.Changes)
+	}
 	tracer.Relation = func(ctx context.Context, name string) (tables.Relation, error) {
 		if r, ok := s.files[name]; ok {
 			return r, nil
@@ -339,6 +358,9 @@ func (x *explanation) trace(ctx context.Context, s source, l level) error {
 		if !found[i] {
 			missing = append(missing, i)
 		}
+	}
+	if s.flow != nil && s.flow.create.Changes != nil && !specOf(s.flow.create.Changes).Stored() && len(missing) < l.rows.Len {
+		x.note(l.depth+1, l.ids, "all events of the keys, which together made these rows")
 	}
 	switch {
 	case len(missing) == 0 || len(traced) == 0 || s.oneOfMany:

@@ -7,8 +7,46 @@ import (
 	"strconv"
 	"strings"
 
+	"smelt/queries/cdc"
+	"smelt/queries/ddl"
+	"smelt/queries/lineage"
 	"smelt/tables"
 )
+
+// eventOf tells by which columns the events of a row are found: the newest one by key and sequence, where it alone made the
+// row, or else all of its key.
+func eventOf(c *ddl.Changes) func(column string) bool {
+	return func(column string) bool {
+		isKey := slices.ContainsFunc(c.Keys, func(k string) bool { return strings.EqualFold(k, column) })
+		return isKey || cdc.IsSequence(column) && specOf(c).Stored()
+	}
+}
+
+// changesLinks says of the columns that ddl adds to the SELECT of changes what they are for, and of the keys that they tell
+// rows apart.
+func changesLinks(l lineage.Lineage, c *ddl.Changes, target []string) lineage.Lineage {
+	edges := slices.Clone(l.Edges)
+	for i, e := range edges {
+		words, use := "", lineage.Use("filter")
+		switch {
+		case cdc.IsSequence(e.To):
+			words, use = "SEQUENCE BY ", "sort"
+		case e.To == deleteColumn:
+			words = "APPLY AS DELETE WHEN "
+		case e.To == truncateColumn:
+			words = "APPLY AS TRUNCATE WHEN "
+		default:
+			if slices.ContainsFunc(c.Keys, func(k string) bool { return strings.EqualFold(k, e.To) }) && e.Use.Direct() {
+				e.To, e.Use, e.Expression = "", "group_by", "KEYS ("+strings.Join(c.Keys, ", ")+")"
+				edges = append(edges, e)
+			}
+			continue
+		}
+		edges[i].To, edges[i].Use, edges[i].Expression = "", use, words+e.Expression
+	}
+	l.Edges = slices.DeleteFunc(edges, func(e lineage.Edge) bool { return e.To != "" && !slices.Contains(target, e.To) }) // by COLUMNS
+	return l
+}
 
 // modelsUsed lists the models that the SELECT calls, and in which columns, as JSON; "" for none.
 func (f *flow) modelsUsed() string {

@@ -52,6 +52,9 @@ func (f *flow) lineage() []lineage.Link {
 	catalog := f.g.catalog(f.database, f)
 	catalog.Model = f.madeBy()
 	l := lineage.Of(f.shape.statement, target, rulesOf(f.own().create.Expectations), catalog)
+	if f.create.Changes != nil {
+		l = changesLinks(l, f.create.Changes, target)
+	}
 	to := lineage.Link{TargetType: kindName(f.create.Kind), Target: f.ref.String(), Flow: f.title()}
 	return f.g.links(l, to, f)
 }

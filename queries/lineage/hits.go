@@ -197,14 +197,17 @@ func (r *run) single(ctx context.Context, q *blockQuery, wanted rows) ([]hit, er
 			if !ok || match == nil || match[i] < 0 {
 				continue
 			}
+			if r.Compare != nil && !r.Compare(wanted.Schema[match[i]].Name) {
+				continue
+			}
 			if c, ok := unwrapped(item.Expr).(*sqlparser.ColName); ok && !r.varies(c.Name.String()) {
 				exprs, columns = append(exprs, item.Expr), append(columns, match[i])
 			}
 		}
 		filters = q.filters(exprs, columns, wanted.Batch)
 	}
-	var steady func(name string) bool
-	if r.steadily {
+	steady := r.Compare
+	if r.steadily && steady == nil {
 		steady = r.steady(q)
 	}
 	return r.collect(ctx, q, q.SelectExprs, filters, func(b *tables.Batch, n int) func(int) []int { return lookup(b, n, q, wanted, steady) })

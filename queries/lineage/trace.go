@@ -39,6 +39,8 @@ type Tracer struct {
 	Relation func(ctx context.Context, name string) (tables.Relation, error)
 	Database string // current database
 	Most     int    // rows of one relation that are returned
+	// Compare tells by which columns of the result rows are found; nil stands for all.
+	Compare func(column string) bool
 	// Varying are columns that may differ today from what they were, as the time at which a file was read does.
 	Varying []string
 }
