@@ -25,13 +25,26 @@ func (g *Graph) Check(ctx context.Context, found func(table, what string, proven
 
 // CheckPipeline is Check of a table and of all that it is made of, or of everything for the name "". Flows may run.
 func (g *Graph) CheckPipeline(ctx context.Context, database, name string, found func(table, what string, proven bool, err error)) error {
-	if name == "" {
-		return g.checkFlows(ctx, nil, found)
+	var chosen map[string]bool
+	if name != "" {
+		if _, err := g.must(database, name, 0); err != nil {
+			return err
+		}
+		chosen = g.upstream(key(database, name))
 	}
-	if _, err := g.must(database, name, 0); err != nil {
-		return err
+	for _, s := range g.Flows() {
+		t, err := g.cfg.Store.Table(s.Database, s.Table)
+		if err != nil || s.Flow != "" || chosen != nil && !chosen[key(s.Database, s.Table)] {
+			continue // dropped meanwhile, or not asked for
+		}
+		now := t.Snapshot()
+		_, err = t.Verify(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		found(s.Database+"."+s.Table, fmt.Sprintf("%d rows in %d data files are those of version %d", now.Rows(), now.Files(), now.Version()), true, err)
 	}
-	return g.checkFlows(ctx, g.upstream(key(database, name)), found)
+	return g.checkFlows(ctx, chosen, found)
 }
 
 // upstream returns a table and all that it is made of, through views too.

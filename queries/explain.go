@@ -353,6 +353,14 @@ func (x *explanation) trace(ctx context.Context, s source, l level) error {
 			return err
 		}
 	}
+	if len(traced) > 0 {
+		x.missing(s, l, found)
+	}
+	return nil
+}
+
+// missing says of which rows nothing was found.
+func (x *explanation) missing(s source, l level, found map[int]bool) {
 	var missing []int
 	for i := range l.rows.Len {
 		if !found[i] {
@@ -363,13 +371,12 @@ func (x *explanation) trace(ctx context.Context, s source, l level) error {
 		x.note(l.depth+1, l.ids, "all events of the keys, which together made these rows")
 	}
 	switch {
-	case len(missing) == 0 || len(traced) == 0 || s.oneOfMany:
+	case len(missing) == 0 || s.oneOfMany:
 	case s.missed != nil:
 		s.missed(missing)
 	default:
 		x.note(l.depth+1, idsOf(l.ids, missing), madeOfNothing)
 	}
-	return nil
 }
 
 // merged adds ids to a list that has each once.
