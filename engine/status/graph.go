@@ -37,6 +37,7 @@ type node struct {
 	Rows  string // of a flow's table; "" for others
 	X, Y  int
 
+	bend   bool // no box: a long edge passes here, so that no box stands over it
 	column int
 	place  float64 // in its column
 	part   int
@@ -174,8 +175,31 @@ func (p *picture) lay() {
 	}
 }
 
+// bends puts a place to pass into each column that an edge crosses.
+func bends(nodes []*node) []*node {
+	var out []*node
+	for _, n := range nodes {
+		for i, to := range n.to {
+			from := n
+			for column := n.column + 1; column < to.column; column++ {
+				b := &node{bend: true, column: column, from: []*node{from}, to: []*node{to}}
+				if from == n {
+					n.to[i] = b
+				} else {
+					from.to[0] = b
+				}
+				to.from[slices.Index(to.from, from)] = b
+				from = b
+				out = append(out, b)
+			}
+		}
+	}
+	return append(nodes, out...)
+}
+
 // layPart places one pipeline below top and returns where the next begins.
 func (p *picture) layPart(nodes []*node, top int) int {
+	nodes = bends(nodes)
 	columns := map[int][]*node{}
 	last := 0
 	for _, n := range nodes {
@@ -224,10 +248,19 @@ func middle(nodes []*node, now float64) float64 {
 	return sum / float64(len(nodes))
 }
 
-// way is a curve from the right side of a node to the left side of another.
+// way is a curve from the right side of a node to the left side of another, through the places where it bends.
 func way(from, to *node) template.HTMLAttr {
-	x1, y1, x2, y2 := from.X+nodeWidth, from.Y+nodeHeight/2, to.X, to.Y+nodeHeight/2
-	bend := (x2 - x1) / 2
-	//nolint:gosec // numbers only
-	return template.HTMLAttr(fmt.Sprintf(`d="M%d %d C%d %d %d %d %d %d"`, x1, y1, x1+bend, y1, x2-bend, y2, x2, y2))
+	x, y := from.X+nodeWidth, from.Y+nodeHeight/2
+	text := fmt.Sprintf(`d="M%d %d`, x, y)
+	for {
+		nextX, nextY := to.X, to.Y+nodeHeight/2
+		bend := (nextX - x) / 2
+		text += fmt.Sprintf(" C%d %d %d %d %d %d", x+bend, y, nextX-bend, nextY, nextX, nextY)
+		if !to.bend {
+			return template.HTMLAttr(text + `"`) //nolint:gosec // numbers only
+		}
+		x, y = nextX+nodeWidth, nextY
+		text += fmt.Sprintf(" L%d %d", x, y)
+		to = to.to[0]
+	}
 }

@@ -53,6 +53,7 @@ func TestGraphStandsFromLeftToRight(t *testing.T) {
 		require.LessOrEqual(t, n.X+nodeWidth, p.Width)
 		require.LessOrEqual(t, n.Y+nodeHeight, p.Height)
 		for _, to := range n.to {
+			require.Equal(t, n.column+1, to.column, "no edge passes under a box")
 			require.Less(t, n.X, to.X, "%s is used for %s", n.Name, to.Name)
 		}
 	}
