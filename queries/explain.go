@@ -423,7 +423,9 @@ func (x *explanation) traced(ctx context.Context, s source, l level, t lineage.T
 	}
 	for _, n := range t.Notes {
 		x.note(l.depth+1, l.ids, n)
-		x.out[len(x.out)-1].Table = ref.String()
+		if ref.table != "" {
+			x.out[len(x.out)-1].Table = ref.String()
+		}
 	}
 	if t.More > 0 {
 		x.more(ref, l.depth+1, t.More, fmt.Sprintf("at most %d of a table are", maxExplained))

@@ -59,5 +59,24 @@ func (p *parser) inspect() (Statement, error) {
 		}
 	}
 	s.Where = p.text[first:stop]
-	return s, nil
+	return s, p.balanced(first, stop)
+}
+
+// balanced refuses a condition that closes a bracket which it has not opened: it is put into brackets.
+func (p *parser) balanced(first, stop int) error {
+	depth := 0
+	for _, t := range p.all {
+		if t.Start < first || t.Stop > stop || t.Kind != lexer.Symbol {
+			continue
+		}
+		switch t.Text {
+		case "(":
+			depth++
+		case ")":
+			if depth--; depth < 0 {
+				return p.errorAt(t, "the end of the condition")
+			}
+		}
+	}
+	return nil
 }
