@@ -9,6 +9,7 @@ import (
 
 	"smelt/queries/ddl"
 	"smelt/queries/lineage"
+	"smelt/tables"
 )
 
 // What an end of a lineage.Link is, beside the kinds of flows.
@@ -47,7 +48,7 @@ func (f *flow) lineage() []lineage.Link {
 	}
 	var target []string
 	if t, err := f.table(); err == nil {
-		target = t.Snapshot().Schema().Names()
+		target = visible(t.Snapshot().Schema())
 	}
 	catalog := f.g.catalog(f.database, f)
 	catalog.Model = f.madeBy()
@@ -80,6 +81,11 @@ func (f *flow) madeBy() func(function string, literals []string) (lineage.Model,
 		}
 		return f.g.cfg.Model(function, literals)
 	}
+}
+
+// visible are the columns that SELECT * shows.
+func visible(schema tables.Schema) []string {
+	return slices.DeleteFunc(schema.Names(), func(name string) bool { return strings.HasPrefix(strings.ToLower(name), hiddenPrefix) })
 }
 
 // title is the name of the flow: that of its table for the table's own.
@@ -117,7 +123,7 @@ func (g *Graph) catalog(database string, f *flow) lineage.Catalog {
 			return nil, false
 		}
 		if t, err := g.cfg.Store.Table(at.database, at.table); err == nil {
-			names := t.Snapshot().Schema().Names()
+			names := visible(t.Snapshot().Schema())
 			return names, len(names) > 0
 		}
 		v, err := g.cfg.Store.View(at.database, at.table)
