@@ -48,7 +48,7 @@ func (f *flow) lineage() []lineage.Link {
 	}
 	var target []string
 	if t, err := f.table(); err == nil {
-		target = visible(t.Snapshot().Schema())
+		target = shownColumns(t.Snapshot().Schema())
 	}
 	catalog := f.g.catalog(f.database, f)
 	catalog.Model = f.madeBy()
@@ -83,8 +83,8 @@ func (f *flow) madeBy() func(function string, literals []string) (lineage.Model,
 	}
 }
 
-// visible are the columns that SELECT * shows.
-func visible(schema tables.Schema) []string {
+// shownColumns are the columns that SELECT * shows.
+func shownColumns(schema tables.Schema) []string {
 	return slices.DeleteFunc(schema.Names(), func(name string) bool { return strings.HasPrefix(strings.ToLower(name), hiddenPrefix) })
 }
 
@@ -123,7 +123,7 @@ func (g *Graph) catalog(database string, f *flow) lineage.Catalog {
 			return nil, false
 		}
 		if t, err := g.cfg.Store.Table(at.database, at.table); err == nil {
-			names := visible(t.Snapshot().Schema())
+			names := shownColumns(t.Snapshot().Schema())
 			return names, len(names) > 0
 		}
 		v, err := g.cfg.Store.View(at.database, at.table)
