@@ -168,19 +168,23 @@ var expectationsSchema = tables.Schema{
 	{Name: "started", Type: timeType, Comment: "UTC"},
 	{Name: "expectation", Type: textType},
 	{Name: "action", Type: textType, Comment: "what the rule did: warn, drop row, fail update or quarantine"},
-	{Name: "passed", Type: longType},
+	{Name: "passed", Type: longType, Comment: "rows; batches of a DRIFT"},
 	{Name: "failed", Type: longType},
+	{Name: "value", Type: floatType, Comment: "the index of a DRIFT"},
 }
 
 func (e *Engine) expectations(ctx context.Context) (tables.Relation, error) {
 	b := tables.NewBatch(expectationsSchema, 0)
 	err := e.eachBatch(ctx, func(s queries.Status, p queries.Progress) {
 		for _, x := range p.Expectations {
-			action := x.Action
+			action, value := x.Action, any(nil)
+			if x.Value != 0 {
+				value = x.Value
+			}
 			if action == "" { // of an older version: what it does today
 				action = s.Actions[x.Name]
 			}
-			appendRow(b, s.Database, s.Table, p.Version, p.Started, x.Name, orNull(action), x.Passed, x.Failed)
+			appendRow(b, s.Database, s.Table, p.Version, p.Started, x.Name, orNull(action), x.Passed, x.Failed, value)
 		}
 	})
 	return tables.FromBatches(expectationsSchema, b), err

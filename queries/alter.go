@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	"smelt/queries/ddl"
@@ -143,7 +144,13 @@ func (g *Graph) rename(ctx context.Context, f *flow, s *ddl.OnFlow) error {
 			return err
 		}
 	}
-	err := g.cfg.Store.Rename(ctx, f.ref.database, f.ref.table, s.To)
+	err := f.announceName(ctx, s.To)
+	if err == nil {
+		err = g.cfg.Store.Rename(ctx, f.ref.database, f.ref.table, s.To)
+	}
+	if err == nil {
+		err = g.sweep(ctx, f.ref.database) // which takes the quarantine along
+	}
 	t, found := g.cfg.Store.Table(f.ref.database, s.To)
 	if err != nil || found != nil {
 		for _, one := range all {
@@ -165,10 +172,11 @@ func (g *Graph) rename(ctx context.Context, f *flow, s *ddl.OnFlow) error {
 
 // readersBut lists the flows and views that read the table, its own flows left out.
 func (g *Graph) readersBut(f *flow) []string {
-	readers := g.readers(f.ref)
+	quarantine := reference{f.ref.database, strings.ToLower(f.ref.table + QuarantineSuffix)}
+	readers := slices.Concat(g.readers(f.ref), g.readers(quarantine))
 	for name, reads := range g.viewEdges() {
 		for _, r := range reads {
-			if strings.EqualFold(r.String(), f.ref.String()) {
+			if strings.EqualFold(r.String(), f.ref.String()) || strings.EqualFold(r.String(), quarantine.String()) {
 				readers = append(readers, name)
 				break
 			}

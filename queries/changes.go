@@ -90,7 +90,7 @@ func eventSchema(c *ddl.Changes, query, table tables.Schema) (tables.Schema, err
 // changedSchema returns the columns of a table of changes for those of the query.
 func changedSchema(c *ddl.Create, query tables.Schema) (tables.Schema, error) {
 	for _, e := range c.Expectations {
-		if e.Unique != nil || e.Action == ddl.Quarantine {
+		if !e.OnRows() || e.Action == ddl.Quarantine {
 			return nil, fmt.Errorf("%w: rule %s on changes by key: KEYS make rows unique, and an event in quarantine would be missed by those behind it; use EXPECT (expression) with DROP ROW or FAIL UPDATE",
 				ErrUnsupported, e.Name)
 		}

@@ -214,6 +214,9 @@ func (f *flow) checkHeld(ctx context.Context, t *tables.Table, tell func(what st
 	if err == nil {
 		err = countErr
 	}
+	if err == nil && n.rescored {
+		err = fmt.Errorf("%w: the columns of a model were computed anew since rows were put there", errUnproven)
+	}
 	var deleted int64
 	if err == nil {
 		deleted, err = q.deleted(ctx)
@@ -312,7 +315,10 @@ func overwrites(files *ddl.Files) bool {
 }
 
 // batchCounts is what batches read, wrote and put into quarantine, less what left again.
-type batchCounts struct{ in, out, held int64 }
+type batchCounts struct {
+	in, out, held int64
+	rescored      bool // what was put into quarantine before is not counted
+}
 
 // countBatches adds up what the batches of the table's present generation did.
 func countBatches(ctx context.Context, t *tables.Table) (n batchCounts, err error) {
@@ -331,6 +337,7 @@ func countBatches(ctx context.Context, t *tables.Table) (n batchCounts, err erro
 		if c.Operation == dropFlowOperation {
 			return n, fmt.Errorf("%w: the flow %s was dropped, and its rows stayed", errUnproven, c.Parameters[parameterFlow])
 		}
+		n.rescored = n.rescored || c.Operation == rescoreOperation
 		if p, ok := ProgressOf(c); ok {
 			n.in, n.out, n.held = n.in+p.RowsIn, n.out+p.RowsOut, n.held+p.Quarantined
 		}

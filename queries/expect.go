@@ -2,6 +2,7 @@ package queries
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -51,7 +52,7 @@ func expectationColumns(rules []ddl.Expectation) string {
 		if e.Check {
 			test = "IS NOT FALSE"
 		}
-		if e.Unique == nil {
+		if e.OnRows() {
 			fmt.Fprintf(&sql, ", ((%s\n) %s) AS `%s%d`", e.Expr, test, expectPrefix, i)
 		}
 	}
@@ -83,7 +84,14 @@ func plainRows(b *tables.Batch, schema tables.Schema) *tables.Batch {
 // checkRules refuses expectations that the columns cannot be judged by.
 func checkRules(c *ddl.Create, schema tables.Schema) error {
 	for _, e := range c.Expectations {
-		for _, name := range e.Unique {
+		columns := e.Unique
+		if e.Drift.Column != "" {
+			columns = []string{e.Drift.Column}
+			if c.Kind == ddl.MaterializedView && e.Action == ddl.Quarantine {
+				return fmt.Errorf("%w: expectation %s: a view would be left without rows; ON VIOLATION FAIL UPDATE leaves it as it is", ErrUnsupported, e.Name)
+			}
+		}
+		for _, name := range columns {
 			if schema.Index(name) < 0 {
 				return fmt.Errorf("expectation %s: %s names a column %q that is not among those of the SELECT: %s", e.Name, e.Rule(), name, strings.Join(schema.Names(), ", "))
 			}
@@ -112,12 +120,15 @@ const (
 type judge struct {
 	rules  []ddl.Expectation
 	counts []ExpectationCount
-	unique []*uniqueKeys // one for each rule, nil for those with an expression
+	unique []*uniqueKeys // one for each rule, nil for those that are none of UNIQUE
+	drifts []*drift      // likewise
+	into   *target       // nil judges no drift
+	ended  bool
 }
 
-// newJudge returns a judge of rows. into is the table that they come into, nil if they replace its rows.
+// newJudge returns a judge of rows. into is the table that they come into.
 func newJudge(rules []ddl.Expectation, into *target) *judge {
-	j := &judge{rules: rules, counts: make([]ExpectationCount, len(rules)), unique: make([]*uniqueKeys, len(rules))}
+	j := &judge{rules: rules, counts: make([]ExpectationCount, len(rules)), unique: make([]*uniqueKeys, len(rules)), drifts: make([]*drift, len(rules)), into: into}
 	for i, e := range rules {
 		j.counts[i].Name, j.counts[i].Action = e.Name, e.Action.String()
 		if e.Unique != nil {
@@ -127,9 +138,28 @@ func newJudge(rules []ddl.Expectation, into *target) *judge {
 	return j
 }
 
-// looksBack reports whether the judge must be told of rows by foresee.
-func (j *judge) looksBack() bool {
-	return slices.ContainsFunc(j.unique, func(u *uniqueKeys) bool { return u != nil && u.into != nil })
+// looksAhead reports whether the judge must know all rows before it judges the first.
+func (j *judge) looksAhead() bool {
+	for i, u := range j.unique {
+		if u != nil && u.into != nil || j.drifts[i] != nil && j.rules[i].Action == ddl.Quarantine {
+			return true
+		}
+	}
+	return false
+}
+
+// begin reads what batches are compared with.
+func (j *judge) begin(ctx context.Context) error {
+	for i, e := range j.rules {
+		if e.Drift.Column == "" || j.into == nil {
+			continue
+		}
+		var err error
+		if j.drifts[i], err = newDrift(ctx, e, j.into); err != nil {
+			return fmt.Errorf("check expectation %s: %w", e.Name, err)
+		}
+	}
+	return nil
 }
 
 // foresee finds out which keys of rows that are to come the table has already.
@@ -164,7 +194,7 @@ func (v *verdict) all(is fate) []bool {
 func (j *judge) try(b, rows *tables.Batch) (*verdict, error) {
 	v := &verdict{failed: map[int][]int{}}
 	for i, e := range j.rules {
-		if e.Unique != nil {
+		if !e.OnRows() {
 			continue
 		}
 		at := b.Schema.Index(expectPrefix + strconv.Itoa(i))
@@ -179,7 +209,15 @@ func (j *judge) try(b, rows *tables.Batch) (*verdict, error) {
 			}
 		}
 	}
-	return v, j.tryUnique(v, rows)
+	if err := j.tryUnique(v, rows); err != nil {
+		return nil, err
+	}
+	for _, d := range j.drifts {
+		if d != nil {
+			d.watch(rows, v)
+		}
+	}
+	return v, nil
 }
 
 // tryUnique judges the rows that stay by their keys, row by row: the first of a key is the one that stays.
@@ -247,11 +285,18 @@ type checked struct {
 	progress *Progress
 	schema   tables.Schema
 	hold     func(rows *tables.Batch, v *verdict) error // takes the rows that go into quarantine; nil forgets them
-	ahead    []*tables.Batch                            // rows that were read ahead of their turn
-	read     bool                                       // the result was read to its end
+	ahead    []judged                                   // rows that were read ahead of their turn
+	began    bool
 }
 
-// newChecked checks a result. into is the table that the rows come into, nil if they replace its rows.
+// judged is rows and what the rules say of them.
+type judged struct {
+	rows    *tables.Batch
+	verdict *verdict
+}
+
+// newChecked checks a result. into is the table that the rows come into;
+// nil where they do not, and neither its keys nor a drift matter.
 func newChecked(r Result, rules []ddl.Expectation, into *target, p *Progress) *checked {
 	c := &checked{Result: r, progress: p, schema: withoutExpectations(r.Schema())}
 	c.judge = newJudge(rules, into)
@@ -268,10 +313,15 @@ func (c *checked) Next(ctx context.Context) (*tables.Batch, error) {
 		start := time.Now()
 		b, err := c.next(ctx)
 		c.progress.Query += time.Since(start)
+		if errors.Is(err, io.EOF) {
+			if _, err := c.judge.endDrift(); err != nil {
+				return nil, err
+			}
+		}
 		if err != nil {
 			return nil, err
 		}
-		kept, err := c.apply(b)
+		kept, err := c.apply(b.rows, b.verdict)
 		if err != nil {
 			return nil, err
 		}
@@ -282,40 +332,84 @@ func (c *checked) Next(ctx context.Context) (*tables.Batch, error) {
 	}
 }
 
-// next returns the next rows of the result. Where the judge looks back it reads all of them first, which are those of one
+// next returns the next rows of the result. Where the judge looks ahead it reads all of them first, which are those of one
 // batch of a stream: the table is looked up once for all their keys.
-func (c *checked) next(ctx context.Context) (*tables.Batch, error) {
-	if !c.judge.looksBack() {
-		return c.Result.Next(ctx)
-	}
-	if !c.read {
-		c.read = true
-		var rows []*tables.Batch
-		err := tables.EachBatch(ctx, c.Result, func(b *tables.Batch) error {
-			c.ahead, rows = append(c.ahead, b), append(rows, plainRows(b, c.schema))
-			return nil
-		})
-		if err == nil {
-			err = c.judge.foresee(ctx, rows)
+func (c *checked) next(ctx context.Context) (judged, error) {
+	if !c.began {
+		c.began = true
+		if err := c.judge.begin(ctx); err != nil {
+			return judged{}, err
 		}
-		if err != nil {
-			return nil, err
+		if c.judge.looksAhead() {
+			if err := c.readAhead(ctx); err != nil {
+				return judged{}, err
+			}
 		}
 	}
-	if len(c.ahead) == 0 {
-		return nil, io.EOF
+	if c.judge.looksAhead() {
+		if len(c.ahead) == 0 {
+			return judged{}, io.EOF
+		}
+		b := c.ahead[0]
+		c.ahead = c.ahead[1:]
+		return b, nil
 	}
-	b := c.ahead[0]
-	c.ahead = c.ahead[1:]
-	return b, nil
-}
-
-// apply counts what the expectations say, drops what they drop and hands on what goes into quarantine.
-func (c *checked) apply(b *tables.Batch) (*tables.Batch, error) {
+	b, err := c.Result.Next(ctx)
+	if err != nil {
+		return judged{}, err
+	}
 	rows := plainRows(b, c.schema)
 	v, err := c.judge.try(b, rows)
-	if err != nil || v.fates == nil {
-		return rows, err
+	return judged{rows, v}, err
+}
+
+// readAhead reads and judges all rows of the result.
+func (c *checked) readAhead(ctx context.Context) error {
+	var all, rows []*tables.Batch
+	err := tables.EachBatch(ctx, c.Result, func(b *tables.Batch) error {
+		all, rows = append(all, b), append(rows, plainRows(b, c.schema))
+		return nil
+	})
+	if err == nil {
+		err = c.judge.foresee(ctx, rows)
+	}
+	if err != nil {
+		return err
+	}
+	for i, b := range all {
+		v, err := c.judge.try(b, rows[i])
+		if err != nil {
+			return err
+		}
+		c.ahead = append(c.ahead, judged{rows[i], v})
+	}
+	rule, err := c.judge.endDrift()
+	if err != nil || rule < 0 {
+		return err
+	}
+	for _, b := range c.ahead {
+		b.verdict.holdAll(b.rows.Len, rule)
+	}
+	return nil
+}
+
+// holdAll has the rows that would stay go into quarantine because of a rule.
+func (v *verdict) holdAll(rows, rule int) {
+	if v.fates == nil {
+		v.fates = make([]fate, rows)
+	}
+	for r, f := range v.fates {
+		if f == stays {
+			v.fates[r] = held
+			v.failed[r] = append(v.failed[r], rule)
+		}
+	}
+}
+
+// apply drops what the rules drop and hands on what goes into quarantine.
+func (c *checked) apply(rows *tables.Batch, v *verdict) (*tables.Batch, error) {
+	if v.fates == nil {
+		return rows, nil
 	}
 	for _, f := range v.fates {
 		switch f {
@@ -326,9 +420,11 @@ func (c *checked) apply(b *tables.Batch) (*tables.Batch, error) {
 		}
 	}
 	if c.hold != nil {
-		err = c.hold(rows, v)
+		if err := c.hold(rows, v); err != nil {
+			return nil, err
+		}
 	}
-	return rows.Filter(v.all(stays)), err
+	return rows.Filter(v.all(stays)), nil
 }
 
 // rest reads the result to its end and returns the rows that stay.

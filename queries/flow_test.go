@@ -98,7 +98,7 @@ func TestANullViolatesAndEachRuleIsCounted(t *testing.T) {
 	require.NoError(t, err)
 	p, ok := ProgressOf(history[0])
 	require.True(t, ok)
-	require.Equal(t, []ExpectationCount{{"positive", "drop row", 2, 2}, {"small", "warn", 2, 2}}, p.Expectations)
+	require.Equal(t, []ExpectationCount{{"positive", "drop row", 2, 2, 0}, {"small", "warn", 2, 2, 0}}, p.Expectations)
 	require.EqualValues(t, 2, p.Dropped)
 	require.Equal(t, map[string]string{"positive": "drop row", "small": "warn"}, l.status("a").Actions)
 }

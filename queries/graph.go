@@ -251,7 +251,11 @@ func (g *Graph) dropTables(ctx context.Context, table reference) error {
 	if err := g.cfg.Store.Drop(ctx, table.database, table.table); err != nil {
 		return err
 	}
-	return g.sweep(ctx, table.database)
+	q, err := g.cfg.Store.Table(table.database, table.table+QuarantineSuffix)
+	if err != nil || !isQuarantine(q.Snapshot().Definition()) {
+		return nil // it has none
+	}
+	return g.cfg.Store.Drop(ctx, table.database, q.Name())
 }
 
 // sweepAll is sweep of all databases.
@@ -263,7 +267,7 @@ func (g *Graph) sweepAll(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// sweep drops the quarantines of a database whose tables are gone.
+// sweep takes quarantines along whose tables have another name, and drops those of a database whose tables are gone.
 func (g *Graph) sweep(ctx context.Context, database string) error {
 	var errs []error
 	for _, t := range g.cfg.Store.Tables(database) {
@@ -271,9 +275,16 @@ func (g *Graph) sweep(ctx context.Context, database string) error {
 		if !ok || !isQuarantine(t.Snapshot().Definition()) {
 			continue
 		}
-		if _, err := g.cfg.Store.Table(database, of); errors.Is(err, tables.ErrNotFound) {
-			errs = append(errs, g.cfg.Store.Drop(ctx, database, t.Name()))
+		if _, err := g.cfg.Store.Table(database, of); !errors.Is(err, tables.ErrNotFound) {
+			continue
 		}
+		if to := t.Snapshot().Definition().Properties[propertyNewName]; to != "" {
+			if _, err := g.cfg.Store.Table(database, to); err == nil {
+				errs = append(errs, g.renameQuarantine(ctx, t, to))
+				continue
+			}
+		}
+		errs = append(errs, g.cfg.Store.Drop(ctx, database, t.Name()))
 	}
 	return errors.Join(errs...)
 }

@@ -351,7 +351,7 @@ func TestProgressSurvivesInTheCommit(t *testing.T) {
 	require.EqualValues(t, 3, p.RowsIn)
 	require.EqualValues(t, 1, p.RowsOut)
 	require.EqualValues(t, 2, p.Dropped)
-	require.Equal(t, []ExpectationCount{{"tens", "drop row", 1, 2}, {"warned", "warn", 1, 2}}, p.Expectations)
+	require.Equal(t, []ExpectationCount{{"tens", "drop row", 1, 2, 0}, {"warned", "warn", 1, 2, 0}}, p.Expectations)
 	require.Equal(t, strategyAppend, p.Strategy)
 	require.NotEmpty(t, p.Reason)
 	_, ok = ProgressOf(tables.CommitInfo{Operation: "WRITE"})

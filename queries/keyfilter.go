@@ -18,11 +18,12 @@ const (
 	maxFilterKeys = 64 << 20 * 8 / filterBitsPerKey
 )
 
-// target is the table that rows come into, as EXPECT UNIQUE needs it.
+// target is the table that rows come into, as EXPECT UNIQUE and EXPECT DRIFT need it.
 type target struct {
-	table *tables.Table
-	now   *tables.Snapshot
-	known *knownKeys
+	table    *tables.Table
+	now      *tables.Snapshot
+	known    *knownKeys
+	replaces bool // they replace the rows that are there
 }
 
 // knownKeys holds the filters of one table, by the columns of the key. It is used by one batch at a time.

@@ -31,6 +31,7 @@ const (
 	suffixPassed    = ".passed"
 	suffixFailed    = ".failed"
 	suffixAction    = ".action"
+	suffixValue     = ".value"
 	sparkOutputRows = "numOutputRows" // what Spark's history shows
 )
 
@@ -60,8 +61,9 @@ type Progress struct {
 // ExpectationCount is what one expectation saw in one batch.
 type ExpectationCount struct {
 	Name           string
-	Action         string // what the rule did, as ddl.Action says it; "" in commits of older versions
-	Passed, Failed int64
+	Action         string  // what the rule did, as ddl.Action says it; "" in commits of older versions
+	Passed, Failed int64   // rows; of a drift: batches
+	Value          float64 // the index of a drift, 0 for other rules
 }
 
 // addFeed takes over what a feed counted.
@@ -93,6 +95,9 @@ func (p *Progress) metrics() map[string]string {
 		m[metricExpect+e.Name+suffixPassed] = n(e.Passed)
 		m[metricExpect+e.Name+suffixFailed] = n(e.Failed)
 		m[metricExpect+e.Name+suffixAction] = e.Action
+		if e.Value != 0 {
+			m[metricExpect+e.Name+suffixValue] = strconv.FormatFloat(e.Value, 'g', -1, 64)
+		}
 	}
 	return m
 }
@@ -120,7 +125,11 @@ func ProgressOf(info tables.CommitInfo) (p Progress, ok bool) {
 		rest, isExpectation := strings.CutPrefix(key, metricExpect)
 		name, isPassed := strings.CutSuffix(rest, suffixPassed)
 		if isExpectation && isPassed {
-			p.Expectations = append(p.Expectations, ExpectationCount{Name: name, Action: info.Metrics[metricExpect+name+suffixAction],
+			value, err := strconv.ParseFloat(info.Metrics[metricExpect+name+suffixValue], 64)
+			if err != nil {
+				value = 0 // it has none
+			}
+			p.Expectations = append(p.Expectations, ExpectationCount{Value: value, Name: name, Action: info.Metrics[metricExpect+name+suffixAction],
 				Passed: number(key), Failed: number(metricExpect + name + suffixFailed)})
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -182,6 +183,51 @@ func (f *flow) mayQuarantine() error {
 
 func (f *flow) quarantineTaken(name string) error {
 	return fmt.Errorf("the quarantine of %s: table or view %s.%s: %w", f.ref, f.ref.database, name, tables.ErrExists)
+}
+
+// propertyNewName is the name that the table of a quarantine is about to get: whether it has got it says the store. So no
+// quarantine is lost by a crash between the two names.
+const propertyNewName = "smelt.newName"
+
+// announceName notes in the quarantine, if there is one, that its table is about to get another name.
+func (f *flow) announceName(ctx context.Context, to string) error {
+	t, err := f.table()
+	if err != nil {
+		return err
+	}
+	q, err := f.findQuarantine(t)
+	if err != nil || q == nil {
+		return err
+	}
+	_, tableErr := f.g.cfg.Store.Table(f.ref.database, to+QuarantineSuffix)
+	if _, err := f.g.cfg.Store.View(f.ref.database, to+QuarantineSuffix); tableErr == nil || err == nil {
+		return fmt.Errorf("rename %s: table or view %s.%s%s: %w", f.ref, f.ref.database, to, QuarantineSuffix, tables.ErrExists)
+	}
+	return noteName(ctx, q.table, to)
+}
+
+func noteName(ctx context.Context, quarantine *tables.Table, to string) error {
+	d := quarantine.Snapshot().Definition()
+	d.Properties = maps.Clone(d.Properties)
+	delete(d.Properties, propertyNewName)
+	if to != "" {
+		d.Properties[propertyNewName] = to
+	}
+	_, err := quarantine.Commit(ctx, tables.Commit{Operation: "RENAME", Define: &d})
+	return err
+}
+
+// renameQuarantine lets a quarantine follow its table.
+func (g *Graph) renameQuarantine(ctx context.Context, quarantine *tables.Table, of string) error {
+	database, to := quarantine.Database(), of+QuarantineSuffix
+	if err := g.cfg.Store.Rename(ctx, database, quarantine.Name(), to); err != nil {
+		return err
+	}
+	renamed, err := g.cfg.Store.Table(database, to)
+	if err != nil {
+		return err
+	}
+	return noteName(ctx, renamed, "")
 }
 
 // span says which rows of a quarantine count.

@@ -145,7 +145,7 @@ func TestRowsGoIntoQuarantineWithTheirReason(t *testing.T) {
 	require.Equal(t, "[a;b]", silver[1][columnRules], "it violates both rules, and is kept")
 	require.Equal(t, "live.bronze version 1", silver[0][columnSource])
 	p := newest(t, l, "silver")
-	require.Equal(t, []ExpectationCount{{"a", "quarantine", 1, 2}, {"b", "drop row", 2, 1}}, p.Expectations)
+	require.Equal(t, []ExpectationCount{{"a", "quarantine", 1, 2, 0}, {"b", "drop row", 2, 1, 0}}, p.Expectations)
 	require.EqualValues(t, 2, p.Quarantined)
 	require.Zero(t, p.Dropped)
 	list, err := l.graph.Quarantined(t.Context(), "live", "")
@@ -424,4 +424,31 @@ func TestAllFlowsOfATableShareItsQuarantine(t *testing.T) {
 		}
 	}))
 	require.Zero(t, faults)
+}
+
+// TestAQuarantineFollowsItsTable through RENAME, and through a crash between the two.
+func TestAQuarantineFollowsItsTable(t *testing.T) {
+	for _, crash := range []bool{false, true} {
+		l := quarantineLab(t)
+		l.drop("in", file{columns: []string{"n"}, rows: values("n", 1, 2, 4)})
+		l.settle()
+		held := len(l.held("v"))
+		require.Positive(t, held)
+		if crash {
+			require.NoError(t, l.graph.find("live", "v").announceName(t.Context(), "w"))
+			require.NoError(t, l.store.Rename(t.Context(), "live", "v", "w"))
+			l.kill(l.image())
+			l.settle()
+		} else {
+			require.NoError(t, l.graph.Alter(t.Context(), &ddl.OnFlow{Verb: "RENAME", Name: "v", Kind: ddl.MaterializedView, To: "w"}, "live", "/base"))
+			l.reopen()
+			l.settle()
+		}
+		_, err := l.store.Table("live", "v"+QuarantineSuffix)
+		require.ErrorIs(t, err, tables.ErrNotFound)
+		require.Len(t, l.held("w"), held)
+		require.NoError(t, l.graph.Drop(t.Context(), "live", "w", ddl.MaterializedView, false))
+		_, err = l.store.Table("live", "w"+QuarantineSuffix)
+		require.ErrorIs(t, err, tables.ErrNotFound)
+	}
 }

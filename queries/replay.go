@@ -98,6 +98,9 @@ func (f *flow) retry(ctx context.Context, t *tables.Table, rows *tables.Batch, w
 		if rules[i].Action != ddl.Warn {
 			rules[i].Action = ddl.Quarantine
 		}
+		if rules[i].Drift.Column != "" { // who replays a batch has looked at it
+			rules[i].Action = ddl.Warn
+		}
 	}
 	sql := "SELECT q.`" + columnRow + "`" + expectationColumns(rules) + " FROM `" + replayed + "` AS q"
 	if where != "" {

@@ -117,7 +117,7 @@ func (f *flow) unprovable(ctx context.Context, t, source *tables.Table, pinned m
 		return "the SELECT calls " + name, nil
 	}
 	for _, e := range f.create.Expectations {
-		if e.Unique != nil && e.Action != ddl.Warn {
+		if !e.OnRows() && e.Action != ddl.Warn {
 			return "the rule " + e.Name + " has kept rows out because of others", nil
 		}
 	}

@@ -43,7 +43,7 @@ type uniqueKeys struct {
 
 func newUniqueKeys(columns []string, into *target) *uniqueKeys {
 	u := &uniqueKeys{columns: columns, seen: map[string]bool{}}
-	if into != nil && into.now.Rows() > 0 {
+	if into != nil && !into.replaces && into.now.Rows() > 0 {
 		u.into = into
 	}
 	return u

@@ -167,7 +167,7 @@ func TestAFilterOfKeysForgetsNone(t *testing.T) {
 	}
 	look := func(filtered bool) {
 		t.Helper()
-		into := &target{table, table.Snapshot(), known}
+		into := &target{table: table, now: table.Snapshot(), known: known}
 		u := newUniqueKeys([]string{"N"}, into)
 		var want []row
 		found := 0

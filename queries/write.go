@@ -23,9 +23,7 @@ func (f *flow) write(ctx context.Context, t *tables.Table, overlay map[string]ta
 	}
 	defer result.Close()
 	into := f.target(t)
-	if c.Overwrite {
-		into = nil
-	}
+	into.replaces = c.Overwrite
 	rows := newChecked(result, f.create.Expectations, into, p)
 	if again, err := f.follow(ctx, t, rows.Schema()); again || err != nil {
 		return err

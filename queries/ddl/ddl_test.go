@@ -93,7 +93,7 @@ func show(s Statement) string {
 			fmt.Fprintf(&out, "column %q type %q comment %q\n", c.Name, c.Type, c.Comment)
 		}
 		for _, e := range s.Expectations {
-			if e.Unique != nil || e.Check {
+			if !e.OnRows() || e.Check {
 				fmt.Fprintf(&out, "expect %q %s %s\n", e.Name, e.Rule(), e.Action)
 				continue
 			}

@@ -1,6 +1,8 @@
 package ddl
 
 import (
+	"fmt"
+	"strconv"
 	"strings"
 
 	"smelt/queries/lexer"
@@ -38,15 +40,31 @@ type Expectation struct {
 	Action Action
 	Check  bool     // CHECK and not EXPECT was written: only FALSE violates it, as in SQL, and it is FailUpdate
 	Unique []string // columns; nil for a rule with Expr
+	// Drift is a rule on the values of a column in all rows of a batch, beside those of the batches before.
+	Drift struct {
+		Column string  // "" for a rule on rows
+		Limit  float64 // the population stability index must be below
+		Last   int     // so many versions, or days
+		Days   bool
+	}
 
 	Implied bool // by NOT NULL in the column list
 }
+
+// OnRows reports whether the rule says of each row for itself whether it violates it.
+func (e Expectation) OnRows() bool { return e.Unique == nil && e.Drift.Column == "" }
 
 // Rule returns the rule without its name and action, as a statement writes it.
 func (e Expectation) Rule() string {
 	switch {
 	case e.Check:
 		return "CHECK (" + e.Expr + ")"
+	case e.Drift.Column != "":
+		unit := "VERSIONS"
+		if e.Drift.Days {
+			unit = "DAYS"
+		}
+		return fmt.Sprintf("EXPECT DRIFT psi(%s) < %s VERSUS LAST %d %s", lexer.QuoteName(e.Drift.Column), strconv.FormatFloat(e.Drift.Limit, 'f', -1, 64), e.Drift.Last, unit)
 	case e.Unique != nil:
 		return "EXPECT UNIQUE (" + quoteAll(e.Unique) + ")"
 	default:
@@ -70,7 +88,7 @@ func (p *parser) expectation(c *Create) error {
 	return nil
 }
 
-// constraint reads CONSTRAINT name EXPECT ((expression) | UNIQUE (columns)) [ON VIOLATION action] or CONSTRAINT name CHECK
+// constraint reads CONSTRAINT name EXPECT ((expression) | UNIQUE (columns) | DRIFT drift) [ON VIOLATION action] or CONSTRAINT name CHECK
 // (expression).
 func (p *parser) constraint() (e Expectation, err error) {
 	if err = p.expect("CONSTRAINT"); err != nil {
@@ -90,18 +108,69 @@ func (p *parser) constraint() (e Expectation, err error) {
 		return e, p.notYet("CONSTRAINT ... "+strings.ToUpper(p.peek().Text), "EXPECT (expression) or EXPECT UNIQUE (columns)")
 	case !p.accept("EXPECT"):
 		return e, p.unexpected("EXPECT or CHECK")
-	case p.peek().Is("DRIFT"):
-		return e, p.notYet("EXPECT DRIFT", "EXPECT (expression)")
+	case p.accept("DRIFT"):
+		err = p.drift(&e)
 	case p.accept("UNIQUE"):
 		e.Unique, err = p.columnNames()
 	default:
 		e.Expr, err = p.brackets()
 	}
 	if err == nil && p.accept("ON") {
-		e.Action, err = p.violation()
+		at := p.ahead(1)
+		if e.Action, err = p.violation(); err == nil && e.Drift.Column != "" && e.Action == DropRow {
+			err = p.errorAt(at, "FAIL UPDATE or QUARANTINE, because a drift is that of a whole batch")
+		}
 	}
 	return e, err
 }
+
+// drift reads psi(column) < number VERSUS LAST count (VERSIONS | DAYS).
+func (p *parser) drift(e *Expectation) error {
+	d := &e.Drift
+	if !p.accept("PSI") {
+		return p.unexpected("psi, the population stability index")
+	}
+	columns, err := p.columnNames()
+	if err != nil {
+		return err
+	}
+	if d.Column = columns[0]; len(columns) > 1 {
+		return p.errorAt(p.all[p.at-1], "one column")
+	}
+	if err := p.expectSymbol("<"); err != nil {
+		return err
+	}
+	t := p.peek()
+	if d.Limit, err = strconv.ParseFloat(p.text[t.Start:t.Stop], 64); err != nil || t.Kind != lexer.Number || d.Limit <= 0 {
+		return p.unexpected("a number above 0")
+	}
+	p.advance()
+	if err := p.expect("VERSUS"); err != nil {
+		return err
+	}
+	if err := p.expect("LAST"); err != nil {
+		return err
+	}
+	at := p.peek()
+	last, err := p.whole("how many")
+	if err != nil {
+		return err
+	}
+	if d.Last = int(last); last < 1 || last > maxDriftLast {
+		return p.errorAt(at, fmt.Sprintf("a number from 1 to %d", maxDriftLast))
+	}
+	switch {
+	case p.accept("VERSIONS"), p.accept("VERSION"):
+	case p.accept("DAYS"), p.accept("DAY"):
+		d.Days = true
+	default:
+		return p.unexpected("VERSIONS or DAYS")
+	}
+	return nil
+}
+
+// maxDriftLast bounds how far back a drift is looked for: each version is read.
+const maxDriftLast = 1000
 
 // violation reads what follows ON.
 func (p *parser) violation() (Action, error) {
