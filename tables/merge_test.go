@@ -287,7 +287,8 @@ func TestTheChangesBetweenAnyTwoVersionsMakeOneOfTheOther(t *testing.T) {
 	table, err = store.Table("live", "t")
 	require.NoError(t, err)
 	table.mu.Lock()
-	table.first, table.commits = table.first+20, table.commits[20:] // as where a checkpoint was loaded
+	known := min(20, len(table.commits)-1)                                       // a step may have nothing to do
+	table.first, table.commits = table.first+int64(known), table.commits[known:] // as where a checkpoint was loaded
 	table.mu.Unlock()
 	for range 20 {
 		from := r.Int64N(newest + 1)
