@@ -14,12 +14,21 @@ import (
 // startGraph starts a SQL engine with a real graph of flows; change may alter the configuration before.
 func startGraph(t *testing.T, change ...func(*sqlConfig)) (*testSQL, *queries.Graph) {
 	t.Helper()
+	store, err := tables.Open(t.TempDir(), tables.Options{})
+	require.NoError(t, err)
+	return startGraphOver(t, store, func(r queries.Result, err error) (queries.Result, error) { return r, err }, change...)
+}
+
+// startGraphOver is startGraph over a store; between may come between the graph and the result of each query.
+func startGraphOver(t *testing.T, store *tables.Store, between func(queries.Result, error) (queries.Result, error),
+	change ...func(*sqlConfig)) (*testSQL, *queries.Graph) {
+	t.Helper()
 	var s *testSQL
 	var graph *queries.Graph
-	s = startSQL(t, func(c *sqlConfig, _ *listenConfig) {
+	s = startSQLOver(t, store, func(c *sqlConfig, _ *listenConfig) {
 		graph = queries.New(queries.Config{
 			Store:    c.Store,
-			Query:    func(ctx context.Context, q queries.Query) (queries.Result, error) { return s.query(ctx, q) },
+			Query:    func(ctx context.Context, q queries.Query) (queries.Result, error) { return between(s.query(ctx, q)) },
 			Describe: func(ctx context.Context, q queries.Query) (tables.Schema, error) { return s.describe(ctx, q) },
 			Feed: func(context.Context, ddl.Files, string, string, int64) (queries.Feed, error) {
 				t.Error("no test here reads files")

@@ -17,7 +17,7 @@ import (
 )
 
 // planColumns are the columns of EXPLAIN PIPELINE and of EXPLAIN CREATE.
-var planColumns = []string{"Line", "Database", "Name", "Flow", "Kind", "Action", "Reason", "Columns", "Sources"}
+var planColumns = []string{"Line", "Database", "Name", "Flow", "Kind", "Action", "Reason", "Columns", "Sources", "Strategy", "Because"}
 
 // plan answers EXPLAIN PIPELINE and EXPLAIN CREATE: what would happen, and nothing of it does.
 func (e *sqlEngine) plan(ctx *sql.Context, s *ddl.OnFlow) (sql.RowIter, error) {
@@ -38,7 +38,7 @@ func (e *sqlEngine) plan(ctx *sql.Context, s *ddl.OnFlow) (sql.RowIter, error) {
 	}
 	rows := make([]sql.Row, len(list))
 	for i, p := range list {
-		rows[i] = sql.NewRow(fmt.Sprint(p.Line), p.Database, p.Table, p.Flow, p.Kind, p.Action, p.Reason, strings.Join(p.Columns, ", "), strings.Join(p.Sources, ", "))
+		rows[i] = sql.NewRow(fmt.Sprint(p.Line), p.Database, p.Table, p.Flow, p.Kind, p.Action, p.Reason, strings.Join(p.Columns, ", "), strings.Join(p.Sources, ", "), p.Strategy, p.Because)
 	}
 	return sql.RowsToRowIter(rows...), nil
 }

@@ -41,9 +41,15 @@ type testSQL struct {
 // startSQL starts one; change may alter both configurations before.
 func startSQL(t *testing.T, change func(*sqlConfig, *listenConfig)) *testSQL {
 	t.Helper()
-	require.NoError(t, mysql.SetLogger(log.New(io.Discard, "", 0))) // the driver prints broken connections
 	store, err := tables.Open(t.TempDir(), tables.Options{})
 	require.NoError(t, err)
+	return startSQLOver(t, store, change)
+}
+
+// startSQLOver starts one over a store, which it closes at the end of the test.
+func startSQLOver(t *testing.T, store *tables.Store, change func(*sqlConfig, *listenConfig)) *testSQL {
+	t.Helper()
+	require.NoError(t, mysql.SetLogger(log.New(io.Discard, "", 0))) // the driver prints broken connections
 	registry, err := models.Open(models.Config{})
 	require.NoError(t, err)
 	s := &testSQL{store: store, flows: &fakeFlows{store: store}, log: &strings.Builder{}}

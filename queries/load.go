@@ -255,11 +255,20 @@ func (g *Graph) bindOver(ctx context.Context, members []member, overlay map[stri
 		}
 		schemas[m.name] = schema
 		overlay[m.name] = tables.FromBatches(schema)
+		if m.flow == nil {
+			overlay[m.name] = unmadeView{overlay[m.name], m.query}
+		}
 		if m.flow != nil && quarantines(m.flow.create.Expectations) {
 			overlay[m.name+QuarantineSuffix] = tables.FromBatches(quarantineSchema(schema))
 		}
 	}
 	return schemas, nil
+}
+
+// unmadeView stands for an ordinary view of a script that is not run yet. What reads it is maintained by what its SELECT reads.
+type unmadeView struct {
+	tables.Relation
+	query string
 }
 
 // describeView binds a view; over something without columns it has none yet either.

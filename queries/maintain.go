@@ -75,6 +75,10 @@ func (f *flow) stillSo(a answer) bool {
 func (f *flow) meaning(r reference, known map[string]tables.Relation) (a answer, ok bool) {
 	a = answer{ref: r}
 	if rel, ok := known[r.String()]; ok {
+		if v, ok := rel.(unmadeView); ok {
+			a.query = v.query
+			return a, true
+		}
 		a.schema = rel.Schema()
 		return a, true
 	}

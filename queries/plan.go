@@ -22,6 +22,8 @@ type Planned struct {
 	Reason          string // why so, and what becomes of the rows
 	Columns         []string
 	Sources         []string
+	Strategy        string // of a materialized view: how changes of its sources are followed, merge or recompute; "" for others
+	Because         string // why so; what a merge does
 }
 
 // Plan says what Load of a script would do, in the order in which it would, and does nothing of it. What Load refuses Plan
@@ -64,6 +66,9 @@ func (g *Graph) Plan(ctx context.Context, script, database, base string) ([]Plan
 			return nil, fmt.Errorf("line %d: %w", m.line, err)
 		}
 		one.Columns = schemas[m.name].Names()
+		if m.flow != nil && m.flow.create.Kind == ddl.MaterializedView {
+			one.Strategy, one.Because = m.flow.strategyOver(ctx, overlay)
+		}
 		plan = append(plan, one)
 	}
 	return append(plan, g.planRest(members, rebuilt)...), nil
@@ -151,6 +156,25 @@ func (g *Graph) planOne(m member, rebuilt map[string]bool) (Planned, error) {
 		rebuilt[m.name] = true
 	}
 	return one, err
+}
+
+// strategyOver says how a view would be maintained that is not made yet. known holds the tables that are not made either.
+func (f *flow) strategyOver(ctx context.Context, known map[string]tables.Relation) (strategy, reason string) {
+	for _, r := range f.reads() {
+		if rel, ok := known[r.String()]; ok && len(rel.Schema()) == 0 {
+			return "", "the columns of " + r.String() + " are not known yet"
+		}
+	}
+	p := f.planOf(ctx, known)
+	if p.plan == nil {
+		return strategyRecompute, p.reason
+	}
+	for _, o := range p.plan.Occurrences {
+		if o.Fixed != "" {
+			return strategyMerge, fmt.Sprintf("%s; when %s.%s changes it is computed anew: %s", p.reason, o.Database, o.Table, o.Fixed)
+		}
+	}
+	return strategyMerge, p.reason
 }
 
 func (g *Graph) planFlow(f *flow, s *ddl.Flow) (action, reason string, err error) {
