@@ -85,7 +85,7 @@ func (b *broken) Next(ctx context.Context) (*tables.Batch, error) {
 
 // arm makes some of the next operations of a kind fail: one, or so many that computing a view anew fails, too.
 func (l *failing) arm() {
-	l.kind = []string{"query", "rows", "disk", "disk in doubt", "read"}[l.r.IntN(5)]
+	l.kind = []string{"query", "rows", "disk", "disk in doubt", "read", "power"}[l.r.IntN(6)]
 	l.left, l.burst, l.failed = 1+l.r.IntN(60), 1+l.r.IntN(4), false
 	fail := func() error {
 		if l.fails() {
@@ -98,6 +98,8 @@ func (l *failing) arm() {
 		l.fs.FailRead = func(string) error { return fail() }
 	case "disk":
 		l.fs.FailIf = func(string, string) error { return fail() }
+	case "power":
+		l.fs.CrashAt = l.fs.Ops() + 1 + l.r.IntN(300)
 	case "disk in doubt":
 		l.fs.Err, l.fs.FailAt, l.fs.FailLate = errArmed, l.fs.Ops()+1+l.r.IntN(150), true
 	}
@@ -105,13 +107,13 @@ func (l *failing) arm() {
 
 // disarm lets all succeed, and reports whether something failed.
 func (l *failing) disarm() bool {
-	failed := l.failed || l.fs.FailAt > 0 && l.fs.Ops() >= l.fs.FailAt
+	failed := l.failed || l.fs.CrashAt > 0 && l.fs.Ops() >= l.fs.CrashAt || l.fs.FailAt > 0 && l.fs.Ops() >= l.fs.FailAt
 	l.kind, l.left, l.fs.FailAt, l.fs.FailRead, l.fs.FailIf = "", 0, 0, nil, nil
 	return failed
 }
 
 // TestMaintainedViewsEqualTheirSelectAfterFailures lets queries and the disk fail in the middle of batches, and the power go
-// between them. Each time the views are, once all works again, what their SELECTs yield.
+// in them and between them. Each time the views are, once all works again, what their SELECTs yield.
 func TestMaintainedViewsEqualTheirSelectAfterFailures(t *testing.T) {
 	steps := 14
 	if testing.Short() {
@@ -140,9 +142,12 @@ func TestMaintainedViewsEqualTheirSelectAfterFailures(t *testing.T) {
 			} else {
 				require.NoError(t, err, "nothing failed, step %d, seed %d", step, seed)
 			}
+			if l.fs.CrashAt > 0 {
+				break // nothing is written any more
+			}
 		}
-		if l.r.IntN(3) == 0 {
-			happened["power"]++
+		if l.fs.CrashAt > 0 || l.r.IntN(4) == 0 {
+			happened["restart"]++
 			l.fs = l.fs.CrashSome(l.r)
 			l.boot(t)
 		}
