@@ -62,7 +62,7 @@ type flow struct {
 	stateName string
 	known     *knownKeys
 	last      map[string]*tables.Snapshot // the sources as the view has read them, by id
-	seen      map[string]int64            // versions of sources, by id, up to which nothing was to be done
+	seen      map[string]int64            // versions of sources, by id, up to which nothing was to be done; written under mu, too
 
 	wake   chan struct{} // buffered 1: something may have changed, or the state was reset
 	cancel context.CancelFunc

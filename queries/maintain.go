@@ -206,12 +206,19 @@ func (f *flow) maintain(ctx context.Context, t *tables.Table, pl *planned, pinne
 		}
 	}
 	if change.Nothing() && in.behind < progressEvery {
-		f.seen = versions(pinned)
+		f.see(versions(pinned))
 		return false, "", nil
 	}
 	err = f.applyChange(ctx, t, change, txns, p)
 	why, err = f.again(ctx, err)
 	return err == nil && why == "", why, err
+}
+
+// see notes up to which versions of its sources there was nothing to do for the view: no commit of its table says so.
+func (f *flow) see(versions map[string]int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.seen = versions
 }
 
 // versions returns the version of each snapshot by the id of its table.

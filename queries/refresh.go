@@ -217,7 +217,8 @@ func (f *flow) recompute(ctx context.Context, o *outcome, force bool) error {
 		overlay = pl.plan.Relations(func(database, table string) tables.Relation { return pinned[database+"."+table] })
 	}
 	o.did = true
-	f.seen, f.last = nil, map[string]*tables.Snapshot{}
+	f.see(nil)
+	f.last = map[string]*tables.Snapshot{}
 	for _, s := range pinned {
 		f.last[s.ID()] = s
 	}

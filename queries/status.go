@@ -109,6 +109,9 @@ func (f *flow) lag() time.Duration {
 		return 0
 	}
 	now := t.Snapshot()
+	f.mu.Lock()
+	seen := f.seen
+	f.mu.Unlock()
 	var oldest time.Time
 	for _, r := range f.reads() {
 		source, err := f.g.cfg.Store.Table(r.database, r.table)
@@ -117,6 +120,9 @@ func (f *flow) lag() time.Duration {
 		}
 		snapshot := source.Snapshot()
 		shown, ok := now.Txn(f.progressOf(now, snapshot.ID()))
+		if at, looked := seen[snapshot.ID()]; looked && at > shown {
+			shown, ok = at, true
+		}
 		static := f.create.Kind == ddl.StreamingTable && slices.Contains(f.shape.reads, r)
 		if static || ok && shown >= snapshot.Version() || !ok && snapshot.Rows() == 0 {
 			continue
