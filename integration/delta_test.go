@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -57,7 +59,10 @@ func TestAnOutsideDeltaReaderSeesEveryTable(t *testing.T) {
 		for _, r := range s.rows("SELECT column_name FROM information_schema.columns WHERE table_schema = 'live' AND table_name = '" + name + "' ORDER BY ordinal_position") {
 			columns = append(columns, r[0])
 		}
-		require.Equal(t, columns, got.Names, name)
+		// Counters by which a view is kept up to date are ordinary columns to others, behind those of its SELECT.
+		others := slices.DeleteFunc(slices.Clone(got.Names), func(column string) bool { return strings.HasPrefix(column, "__smelt_") })
+		require.Equal(t, columns, others, name)
+		require.Equal(t, columns, got.Names[:len(columns)], name)
 	}
 }
 
