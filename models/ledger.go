@@ -122,13 +122,21 @@ func (r *Registry) known(ctx context.Context, m *model, inputs []InputDigest, op
 	return missing, nil
 }
 
-// fresh scores texts that were claimed, and gives the claims back.
+// fresh scores texts that were claimed, and gives the claims back. The ledger is asked once more: whoever had a text claimed
+// before may have scored it between the first look and the claim.
 func (r *Registry) fresh(ctx context.Context, m *model, texts []string, inputs []InputDigest, mine []int, take func(i int, output string) (bool, error), score func(texts []string) ([]string, error)) error {
 	if len(mine) == 0 {
 		return nil
 	}
 	defer r.claims.release(m.info.Digest, inputs, mine)
-	count(ctx, len(mine), 0)
+	claimed := len(mine)
+	mine, err := r.known(ctx, m, inputs, mine, take)
+	if err != nil {
+		return err
+	}
+	if count(ctx, len(mine), claimed-len(mine)); len(mine) == 0 {
+		return nil
+	}
 	asked, named, began := make([]string, len(mine)), make([]InputDigest, len(mine)), time.Now()
 	for i, at := range mine {
 		asked[i], named[i] = texts[at], inputs[at]
