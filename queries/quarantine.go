@@ -126,10 +126,14 @@ func (q *quarantine) conform(ctx context.Context) error {
 	return err
 }
 
-// heal tidies the quarantine, if there is one, before anything else is done.
+// heal finds out what an earlier batch left, before another is planned: whether its commit stands, and what is to be
+// tidied in the quarantine, if there is one.
 func (f *flow) heal(ctx context.Context) error {
 	t, err := f.table()
 	if err != nil {
+		return err
+	}
+	if err := t.Settle(); err != nil {
 		return err
 	}
 	q, err := f.findQuarantine(t)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net/url"
 	"path/filepath"
@@ -105,6 +104,21 @@ func (t *Table) change(ctx context.Context, prepare func(now *Snapshot) (change,
 	}
 	t.tend()
 	return version, nil
+}
+
+// Settle reads what the log holds if the last commit left that open. Who plans a commit by the table's state does this first;
+// else the commit fails once with a conflict.
+func (t *Table) Settle() error {
+	t.commitMu.Lock()
+	defer t.commitMu.Unlock()
+	if !t.stale || t.dropped {
+		return nil
+	}
+	if err := t.refresh(); err != nil {
+		return fmt.Errorf("read again what %s.%s holds: %w", t.db, t.name, err)
+	}
+	t.stale = false
+	return nil
 }
 
 // catchUp reads what others have committed to an attached table, or what a commit left whose outcome could not be read.
@@ -244,21 +258,15 @@ func (t *Table) writeRows(ctx context.Context, rows Reader, def Definition) (add
 	}
 	w := &rowWriter{table: t, def: def, open: map[string]*dataFile{}, dirs: map[string]bool{}, maxOpen: maxOpenFiles}
 	defer func() { err = errors.Join(err, w.abandon()) }()
-	for {
-		b, err := rows.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return w.adds, err
-		}
+	err = EachBatch(ctx, rows, func(b *Batch) error {
 		fitted, err := fit(b, def.Schema)
 		if err != nil {
-			return w.adds, err
+			return err
 		}
-		if err := w.write(fitted); err != nil {
-			return w.adds, err
-		}
+		return w.write(fitted)
+	})
+	if err != nil {
+		return w.adds, err
 	}
 	if err := w.finish(); err != nil {
 		return w.adds, err
