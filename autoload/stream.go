@@ -49,13 +49,10 @@ func (s *stream) total(ctx context.Context) (int64, error) {
 	}
 	rows := s.open(ctx, nil)
 	defer rows.Close()
-	for {
-		if _, err := rows.Next(ctx); errors.Is(err, io.EOF) {
-			return s.counted.Load(), nil
-		} else if err != nil {
-			return 0, err
-		}
+	if err := tables.EachBatch(ctx, rows, func(*tables.Batch) error { return nil }); err != nil {
+		return 0, err
 	}
+	return s.counted.Load(), nil
 }
 
 // relation is the rows of a batch: those in memory, and those of streams. Its schema is that of the directory.

@@ -2,9 +2,7 @@ package lineage
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
@@ -400,14 +398,8 @@ func (r *run) each(ctx context.Context, q *blockQuery, sql string, filters map[*
 		return err
 	}
 	defer result.Close()
-	for {
-		b, err := result.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
+	return tables.EachBatch(ctx, result, func(b *tables.Batch) error {
 		f(b)
-	}
+		return nil
+	})
 }

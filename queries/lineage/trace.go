@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -462,17 +461,14 @@ func (r *run) derive(ctx context.Context, l *leaf, names sqlparser.Columns) erro
 	}
 	defer result.Close()
 	all := tables.NewBatch(result.Schema(), 0)
-	for {
-		b, err := result.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return fmt.Errorf("run the subquery %s: %w", l.name, err)
-		}
+	err = tables.EachBatch(ctx, result, func(b *tables.Batch) error {
 		if all.Append(b); all.Len > maxDerived {
-			return fmt.Errorf("run the subquery %s: more than %d rows", l.name, maxDerived)
+			return fmt.Errorf("more than %d rows", maxDerived)
 		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("run the subquery %s: %w", l.name, err)
 	}
 	l.relation = tables.FromBatches(all.Schema, all)
 	r.derived[l.inner] = l.relation
