@@ -24,21 +24,7 @@ func isOnRules(sql string, words []string) bool {
 	if begins(words, "REPLAY", "QUARANTINE") || begins(words, "SHOW", "QUARANTINE") {
 		return true
 	}
-	if !begins(words, "ALTER") || !beginsKind(words[1:]) {
-		return false
-	}
-	all, err := lexer.Tokens(sql)
-	if err != nil {
-		return false
-	}
-	p := &parser{text: sql, all: all, at: 1}
-	if p.kind() == 0 {
-		return false
-	}
-	if _, _, err := p.name("a name"); err != nil {
-		return false
-	}
-	return p.accept("ADD", "CONSTRAINT") || p.accept("DROP", "CONSTRAINT")
+	return alters(sql, words, [][]string{{"ADD", "CONSTRAINT"}, {"DROP", "CONSTRAINT"}})
 }
 
 func (p *parser) onRules() (Statement, error) {

@@ -100,7 +100,10 @@ var alterVerbs = [][]string{
 }
 
 // altersFlow reports whether a statement is an ALTER of a table of ours that this file reads.
-func altersFlow(sql string, words []string) bool {
+func altersFlow(sql string, words []string) bool { return alters(sql, words, alterVerbs) }
+
+// alters reports whether a statement is an ALTER of a table of ours by one of the verbs.
+func alters(sql string, words []string, verbs [][]string) bool {
 	if !begins(words, "ALTER") || !beginsKind(words[1:]) {
 		return false
 	}
@@ -115,7 +118,7 @@ func altersFlow(sql string, words []string) bool {
 	if _, _, err := p.name("a name"); err != nil {
 		return false
 	}
-	return slices.ContainsFunc(alterVerbs, func(verb []string) bool { return p.accept(verb...) })
+	return slices.ContainsFunc(verbs, func(verb []string) bool { return p.accept(verb...) })
 }
 
 // alter reads kind name verb ... behind ALTER.
