@@ -92,7 +92,7 @@ func (t *translator) cast() {
 	t.copyToken()
 	t.copyToken()
 	inside := len(t.out)
-	t.castOperand()
+	t.operands(&state{primary: -1}, "AS")
 	if t.err != nil || !t.peek().Is("AS") {
 		if t.peek().IsSymbol(")") {
 			t.copyToken()
@@ -116,24 +116,6 @@ func (t *translator) cast() {
 	}
 	t.out = slices.Replace(t.out, start, inside, piece{text: before, at: t.out[start].at})
 	t.replace(n+2, after)
-}
-
-// castOperand copies what stands before AS.
-func (t *translator) castOperand() {
-	s := &state{primary: -1}
-	for t.err == nil {
-		k := t.peek()
-		switch {
-		case k.Kind == lexer.End, k.IsSymbol(")"), k.IsSymbol("]"), k.Is("AS"):
-			return
-		case k.Kind == lexer.Symbol:
-			t.symbol(s, k)
-		case k.Kind == lexer.Word:
-			t.word(s, k)
-		default:
-			t.operand(s)
-		}
-	}
 }
 
 // typeName returns the type at hand in upper case without spaces, and how many tokens it has.

@@ -146,11 +146,15 @@ func (t *translator) list() {
 		t.fail(t.peek(), "fewer brackets in one another", "")
 	}
 	defer func() { t.depth-- }()
-	s := &state{primary: -1, item: len(t.out)}
+	t.operands(&state{primary: -1, item: len(t.out)}, "")
+}
+
+// operands copies everything up to a closing bracket, the end, or a word; "" for no word.
+func (t *translator) operands(s *state, until string) {
 	for t.err == nil {
 		k := t.peek()
 		switch {
-		case k.Kind == lexer.End, k.IsSymbol(")"), k.IsSymbol("]"):
+		case k.Kind == lexer.End, k.IsSymbol(")"), k.IsSymbol("]"), until != "" && k.Is(until):
 			return
 		case k.Kind == lexer.Symbol:
 			t.symbol(s, k)
