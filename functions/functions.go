@@ -69,7 +69,7 @@ type job struct {
 // Function returns the function of that name: the fixed ones, m, m_score and m_json for each classifier m, and m for each
 // encoder m.
 func (s *Set) Function(name string) (sql.Function, bool) {
-	if j := judgeNamed(strings.ToLower(name)); j != nil {
+	if j := judges[strings.ToLower(name)]; j != nil {
 		return j.function(), true
 	}
 	sp, ok := s.spec(strings.ToLower(name))

@@ -2,7 +2,6 @@ package functions
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/dolthub/go-mysql-server/sql"
@@ -22,24 +21,32 @@ type judge struct {
 	value             func(m *metrics.Matrix, how string) (any, error)
 }
 
-// judges lists the aggregates.
-func judges() []*judge {
-	score := func(name, what string, of func(metrics.Scores) float64) *judge {
-		return &judge{name: name, takesHow: true, typ: types.Float64, description: what + " of predictions, 0 to 1, as scikit-learn computes it: " +
-			name + "(truth, predicted [, 'weighted' | 'macro' | 'micro' | label])", value: func(m *metrics.Matrix, how string) (any, error) {
-			s, err := scoresOf(m, how)
-			return of(s), err
-		}}
+// judges are the aggregates by lower-case name.
+var judges = byName(
+	&judge{name: "accuracy_score", typ: types.Float64, description: "the share of rows whose prediction is the truth, 0 to 1",
+		value: func(m *metrics.Matrix, _ string) (any, error) { return m.Accuracy(), nil }},
+	scoring("precision_score", "precision", func(s metrics.Scores) float64 { return s.Precision }),
+	scoring("recall_score", "recall", func(s metrics.Scores) float64 { return s.Recall }),
+	scoring("f1_score", "F1", func(s metrics.Scores) float64 { return s.F1 }),
+	&judge{name: "confusion_matrix", typ: types.JSON, value: confusion,
+		description: `how often each label was predicted for each true one: {"labels": [...], "matrix": [[...], ...]}, a row for each truth`},
+)
+
+func byName(all ...*judge) map[string]*judge {
+	out := make(map[string]*judge, len(all))
+	for _, j := range all {
+		out[j.name] = j
 	}
-	return []*judge{
-		{name: "accuracy_score", typ: types.Float64, description: "the share of rows whose prediction is the truth, 0 to 1",
-			value: func(m *metrics.Matrix, _ string) (any, error) { return m.Accuracy(), nil }},
-		score("precision_score", "precision", func(s metrics.Scores) float64 { return s.Precision }),
-		score("recall_score", "recall", func(s metrics.Scores) float64 { return s.Recall }),
-		score("f1_score", "F1", func(s metrics.Scores) float64 { return s.F1 }),
-		{name: "confusion_matrix", typ: types.JSON, value: confusion,
-			description: `how often each label was predicted for each true one: {"labels": [...], "matrix": [[...], ...]}, a row for each truth`},
-	}
+	return out
+}
+
+// scoring is an aggregate that averages a score over the classes.
+func scoring(name, what string, of func(metrics.Scores) float64) *judge {
+	return &judge{name: name, takesHow: true, typ: types.Float64, description: what + " of predictions, 0 to 1, as scikit-learn computes it: " +
+		name + "(truth, predicted [, 'weighted' | 'macro' | 'micro' | label])", value: func(m *metrics.Matrix, how string) (any, error) {
+		s, err := scoresOf(m, how)
+		return of(s), err
+	}}
 }
 
 // scoresOf averages over the classes, or returns the scores of one.
@@ -70,17 +77,8 @@ func confusion(m *metrics.Matrix, _ string) (any, error) {
 	return types.JSONDocument{Val: map[string]any{"labels": jsonArray(labels).Val, "matrix": matrix}}, nil
 }
 
-// judgeNamed returns the aggregate of that lower-case name, nil if there is none.
-func judgeNamed(name string) *judge {
-	all := judges()
-	if i := slices.IndexFunc(all, func(j *judge) bool { return j.name == name }); i >= 0 {
-		return all[i]
-	}
-	return nil
-}
-
 // IsAggregate reports whether a function of that lower-case name makes one value of many rows.
-func IsAggregate(name string) bool { return judgeNamed(name) != nil }
+func IsAggregate(name string) bool { return judges[name] != nil }
 
 // function returns the aggregate as the SQL engine wants it.
 func (j *judge) function() sql.Function {

@@ -8,7 +8,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 
 	"github.com/dolthub/go-mysql-server/sql"
@@ -39,9 +38,6 @@ func all() map[string]spec {
 }
 
 var byName = all()
-
-// Names returns the names of the functions, sorted.
-func Names() []string { return slices.Sorted(maps.Keys(byName)) }
 
 // Function returns the function called name, in any case.
 func Function(name string) (sql.Function, bool) {

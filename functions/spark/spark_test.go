@@ -184,5 +184,5 @@ func TestCastsThatDoNotFitAreNull(t *testing.T) {
 	}
 	_, err := run(t, "split", "a")
 	require.Error(t, err)
-	require.Contains(t, Names(), "regexp_extract_all")
+	require.Contains(t, byName, "regexp_extract_all")
 }
