@@ -40,6 +40,9 @@ type feed struct {
 	stateDir string
 }
 
+// Dir is the watched directory.
+func (f *feed) Dir() string { return f.dir }
+
 func newFeeds(cfg Config, files vfs.FS, log *slog.Logger) *feeds {
 	f := &feeds{watch: cfg.Watch, files: files, log: log, running: map[*feed]struct{}{}, prepared: map[string]bool{}}
 	dirs := append([]string{}, cfg.AllowPaths...)

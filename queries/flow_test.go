@@ -35,7 +35,7 @@ func TestAFlowWaitsForItsFirstFileAndThoseThatReadItWaitToo(t *testing.T) {
 	require.Empty(t, l.table("bronze").Snapshot().Schema())
 	l.graph.Start()
 	for table, reason := range map[string]string{
-		"bronze": "no file has arrived in landing yet", "silver": "the columns of live.bronze are not known yet", "counts": "the columns of live.silver are not known yet",
+		"bronze": "no file has arrived in /watched/landing yet", "silver": "the columns of live.bronze are not known yet", "counts": "the columns of live.silver are not known yet",
 	} {
 		waitFor(t, table, func() bool {
 			s := l.status(table)

@@ -175,6 +175,7 @@ func (f *fakeFeed) Schema() tables.Schema {
 	return schema
 }
 
+func (f *fakeFeed) Dir() string              { return "/watched/" + f.path }
 func (f *fakeFeed) Empty() bool              { return len(f.Schema()) == 0 }
 func (f *fakeFeed) Changed() <-chan struct{} { return f.dir.changed }
 func (f *fakeFeed) Close() error             { f.closed = true; return nil }

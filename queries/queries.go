@@ -44,6 +44,8 @@ type DescribeFunc func(ctx context.Context, q Query) (tables.Schema, error)
 
 // Feed is a source of rows from outside: a watched directory.
 type Feed interface {
+	// Dir returns the directory that is looked at, as an absolute path.
+	Dir() string
 	// Schema returns the columns known so far; later files may add some at the end.
 	Schema() tables.Schema
 	// Empty reports whether nothing is known of the columns: no hint was given and no file was seen.

@@ -227,7 +227,7 @@ func (f *flow) readFeed(ctx context.Context, in *input, s ddl.Source, t *tables.
 		return err
 	}
 	if feed.Empty() {
-		in.waiting = fmt.Sprintf("no file has arrived in %s yet", s.Files.Path)
+		in.waiting = fmt.Sprintf("no file has arrived in %s yet", feed.Dir())
 	}
 	if batch == nil {
 		in.tables[strings.ToLower(s.Placeholder)] = tables.FromBatches(feed.Schema())
