@@ -52,7 +52,8 @@ func (f dataFlags) ledgerBytes() int64 {
 type serveCmd struct {
 	dataFlags
 	Listen   string        `default:"${listen}" placeholder:"ADDR" help:"Address of the MySQL listener (${default})."`
-	HTTP     string        `name:"http" default:"${http}" placeholder:"ADDR" help:"Address of the status page and of POST /ingest (${default}); empty for none. Off loopback it asks for the token in SMELT_INGEST_TOKEN."`
+	HTTP     string        `name:"http" default:"${http}" placeholder:"ADDR" help:"Address of the status page and of POST /ingest and /invocations (${default}); empty for none. Off loopback it asks for the token in SMELT_INGEST_TOKEN."`
+	ModelURI string        `name:"model-uri" placeholder:"URI" help:"Model that POST /invocations asks when the request names none, as models:/sentiment@production."`
 	User     string        `placeholder:"NAME" help:"User asked of clients; the password is read from SMELT_PASSWORD. Without it everybody on this machine may connect."`
 	Pipeline []string      `placeholder:"PATH" help:"A .sql file or a directory of them; repeatable."`
 	Timeout  time.Duration `placeholder:"DURATION" help:"Time limit of one client statement."`
@@ -102,7 +103,7 @@ func (c serveCmd) Run(ctx context.Context) error {
 	e, err := engine.Open(ctx, engine.Config{
 		DataDir: c.Data, Watch: c.Watch, AllowPaths: c.AllowPath, Pipelines: c.Pipeline,
 		Listen: c.Listen, HTTP: c.HTTP, User: c.User, Password: os.Getenv("SMELT_PASSWORD"),
-		IngestToken: os.Getenv("SMELT_INGEST_TOKEN"), StatementTimeout: c.Timeout, LedgerBytes: c.ledgerBytes(), Logger: logger(c.Verbose),
+		IngestToken: os.Getenv("SMELT_INGEST_TOKEN"), ModelURI: c.ModelURI, StatementTimeout: c.Timeout, LedgerBytes: c.ledgerBytes(), Logger: logger(c.Verbose),
 	})
 	if err != nil {
 		return err

@@ -32,7 +32,8 @@ type Config struct {
 	User     string // user name asked of MySQL clients; "" lets everybody in, on loopback only
 	Password string // password of User
 
-	IngestToken string // asked of those who POST rows, and of everybody on an HTTP address off loopback
+	IngestToken string // asked of those who POST rows or texts, and of everybody on an HTTP address off loopback
+	ModelURI    string // model that POST /invocations asks when the request names none: models:/name@alias and the like; "" for none
 
 	Watch      string   // landing directory: relative paths of read_files are looked up in it; "" means beside the pipeline
 	Pipelines  []string // .sql files, or directories whose .sql files make one pipeline

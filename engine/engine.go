@@ -102,7 +102,7 @@ func (e *Engine) open(ctx context.Context) error {
 		return nil
 	}
 	if e.cfg.HTTP != "" {
-		if e.page, err = status.New(ctx, status.Config{Address: e.cfg.HTTP, SQL: e.server.Address(), Query: e.batch, Ingest: e.ingest, Token: e.cfg.IngestToken, Logger: e.log}); err != nil {
+		if e.page, err = status.New(ctx, status.Config{Address: e.cfg.HTTP, SQL: e.server.Address(), Query: e.batch, Ingest: e.ingest, Predict: e.predict, Token: e.cfg.IngestToken, Logger: e.log}); err != nil {
 			return err
 		}
 	}

@@ -11,11 +11,11 @@ import (
 // tokenVariable is where the token comes from; answers name it.
 const tokenVariable = "SMELT_INGEST_TOKEN"
 
-// mayIngest decides who may store rows. On loopback everybody on this machine may, unless a token is set, but not a
+// mayPost decides who may store rows and ask models. On loopback everybody on this machine may, unless a token is set, but not a
 // page of another site in a browser of this machine; off loopback the token is asked for.
-func (s *Server) mayIngest(w http.ResponseWriter, r *http.Request) error {
+func (s *Server) mayPost(w http.ResponseWriter, r *http.Request) error {
 	if err := s.sameSite.Check(r); err != nil {
-		return refuse(http.StatusForbidden, "a page of another site may not store rows here")
+		return refuse(http.StatusForbidden, "a page of another site may not do this here")
 	}
 	if s.cfg.Token != "" {
 		return s.authorized(w, r, false)
@@ -58,11 +58,14 @@ func same(a, b string) bool {
 	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
 }
 
+// alive are the paths that only say that the server lives.
+var alive = map[string]bool{"/healthz": true, "/ping": true, "/health": true, "/version": true}
+
 // guarded asks for the token on everything that shows something, off loopback. What only says that the server lives
-// is free, and ingest has rules of its own.
+// is free, and what is posted has rules of its own: mayPost.
 func (s *Server) guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if s.loopback || r.URL.Path == "/healthz" || strings.HasPrefix(r.URL.Path+"/", "/ingest/") {
+		if s.loopback || alive[r.URL.Path] || strings.HasPrefix(r.URL.Path+"/", "/ingest/") || strings.HasSuffix(r.URL.Path, "/invocations") {
 			next.ServeHTTP(w, r)
 			return
 		}

@@ -73,14 +73,14 @@ func (s *Server) take(w http.ResponseWriter, r *http.Request, database, table st
 	case table == "":
 		return Stored{}, refuse(http.StatusNotFound, "no table named: POST to /ingest/{table} or /ingest/{database}/{table}")
 	}
-	if err := s.mayIngest(w, r); err != nil {
+	if err := s.mayPost(w, r); err != nil {
 		return Stored{}, err
 	}
 	if err := jsonRows(r.Header.Get("Content-Type")); err != nil {
 		return Stored{}, err
 	}
 	if r.ContentLength > maxIngestBytes {
-		return Stored{}, tooLarge()
+		return Stored{}, tooLarge(maxIngestBytes)
 	}
 	select {
 	case s.ingests <- struct{}{}:
@@ -93,7 +93,7 @@ func (s *Server) take(w http.ResponseWriter, r *http.Request, database, table st
 	if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(ingestTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return Stored{}, fmt.Errorf("limit the time of the body: %w", err)
 	}
-	body, err := content(w, r)
+	body, err := content(w, r, maxIngestBytes)
 	if err != nil {
 		return Stored{}, err
 	}
@@ -117,8 +117,8 @@ func jsonRows(header string) error {
 }
 
 // content is the body without its encoding, and no more of it than is allowed.
-func content(w http.ResponseWriter, r *http.Request) (io.Reader, error) {
-	wire := http.MaxBytesReader(w, r.Body, maxIngestBytes)
+func content(w http.ResponseWriter, r *http.Request, most int64) (io.Reader, error) {
+	wire := http.MaxBytesReader(w, r.Body, most)
 	switch encoding := strings.ToLower(r.Header.Get("Content-Encoding")); encoding {
 	case "", "identity":
 		return wire, nil
@@ -127,7 +127,7 @@ func content(w http.ResponseWriter, r *http.Request) (io.Reader, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read body as gzip: %w", err)
 		}
-		return &bounded{from: text, left: maxIngestBytes}, nil
+		return &bounded{from: text, most: most, left: most}, nil
 	default:
 		return nil, refuse(http.StatusUnsupportedMediaType, "Content-Encoding %q: only gzip is understood", encoding)
 	}
@@ -135,25 +135,31 @@ func content(w http.ResponseWriter, r *http.Request) (io.Reader, error) {
 
 // bounded fails once more than left bytes have come: a small body may unpack to a huge one.
 type bounded struct {
-	from io.Reader
-	left int64
+	from       io.Reader
+	most, left int64
 }
 
 // Read implements io.Reader.
 func (b *bounded) Read(p []byte) (int, error) {
 	n, err := b.from.Read(p)
 	if b.left -= int64(n); b.left < 0 {
-		return 0, tooLarge()
+		return 0, tooLarge(b.most)
 	}
 	return n, err
 }
 
-func tooLarge() error {
-	return refuse(http.StatusRequestEntityTooLarge, "more than %d bytes in one request: send several", maxIngestBytes)
+func tooLarge(most int64) error {
+	return refuse(http.StatusRequestEntityTooLarge, "more than %d bytes in one request: send several", most)
 }
 
-// fail answers with an error. Errors of the server are logged, too.
+// fail answers with an error.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	code, err := s.explain(w, r, err)
+	writeJSON(w, code, map[string]string{"error": err.Error()})
+}
+
+// explain returns the status and the words for an error. Errors of the server are logged, too.
+func (s *Server) explain(w http.ResponseWriter, r *http.Request, err error) (int, error) {
 	var refusal *Refusal
 	var long *http.MaxBytesError
 	var corrupt flate.CorruptInputError
@@ -162,7 +168,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.As(err, &refusal):
 		code = refusal.Code
 	case errors.As(err, &long):
-		err = tooLarge()
+		err = tooLarge(long.Limit)
 		code = http.StatusRequestEntityTooLarge
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		err = fmt.Errorf("the body did not arrive within %s", ingestTimeout)
@@ -175,7 +181,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if code == http.StatusServiceUnavailable && w.Header().Get("Retry-After") == "" {
 		w.Header().Set("Retry-After", retryAfter)
 	}
-	writeJSON(w, code, map[string]string{"error": err.Error()})
+	return code, err
 }
 
 func writeJSON(w http.ResponseWriter, code int, value any) {

@@ -1,6 +1,6 @@
-// Package status is the HTTP side of a server: a page for people, the same facts as JSON, a health check, metrics, and a
-// way in for rows. It reads the tables of the database `smelt` and nothing private, so whatever it shows can be asked by
-// SQL as well. Times are UTC.
+// Package status is the HTTP side of a server: a page for people, the same facts as JSON, a health check, metrics, a way in
+// for rows, and models behind MLflow's protocol. It reads the tables of the database `smelt` and nothing private, so
+// whatever it shows can be asked by SQL as well. Times are UTC.
 package status
 
 import (
@@ -41,8 +41,9 @@ type Config struct {
 	Address string // host:port; port 0 chooses a free one
 	SQL     string // address of the MySQL listener, shown on the page
 	Query   QueryFunc
-	Ingest  IngestFunc // what POST /ingest does
-	Token   string     // asked of those who ingest; off loopback of everybody, and nothing is shown without one
+	Ingest  IngestFunc  // what POST /ingest does
+	Predict PredictFunc // what POST /invocations does
+	Token   string      // asked of those who ingest; off loopback of everybody, and nothing is shown without one
 	Logger  *slog.Logger
 }
 
@@ -52,8 +53,11 @@ type Server struct {
 	listener net.Listener
 	http     *http.Server
 	done     chan struct{}
-	loopback bool          // only this machine can reach it
-	ingests  chan struct{} // one for each request that stores rows
+	loopback bool            // only this machine can reach it
+	ingests  chan struct{}   // one for each request that stores rows
+	scorings chan struct{}   // one for each request that asks a model
+	stopping context.Context // ends when the server closes
+	stop     context.CancelFunc
 	sameSite *http.CrossOriginProtection
 }
 
@@ -101,7 +105,10 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 }
 
 func newServer(cfg Config) *Server {
-	return &Server{cfg: cfg, done: make(chan struct{}), ingests: make(chan struct{}, maxIngests), sameSite: http.NewCrossOriginProtection()}
+	s := &Server{cfg: cfg, done: make(chan struct{}), ingests: make(chan struct{}, maxIngests), scorings: make(chan struct{}, maxInvocations),
+		sameSite: http.NewCrossOriginProtection()}
+	s.stopping, s.stop = context.WithCancel(context.Background())
+	return s
 }
 
 // handler says which path is answered by what.
@@ -120,14 +127,17 @@ func (s *Server) handler() (http.Handler, error) {
 	for _, path := range []string{"/ingest", "/ingest/", "/ingest/{table}", "/ingest/{database}/{table}"} {
 		mux.HandleFunc(path, s.ingest)
 	}
+	s.scoring(mux)
 	return s.guarded(mux), nil
 }
 
 // Address returns the host:port that the server listens on.
 func (s *Server) Address() string { return s.listener.Addr().String() }
 
-// Close stops listening, waits for requests in flight until ctx ends, and may be called more than once.
+// Close stops listening, interrupts what asks models, waits for the other requests in flight until ctx ends, and may be
+// called more than once.
 func (s *Server) Close(ctx context.Context) error {
+	s.stop()
 	if err := s.http.Shutdown(ctx); err != nil {
 		return fmt.Errorf("close status page: %w", err)
 	}
@@ -192,11 +202,16 @@ func (s *Server) json(w http.ResponseWriter, r *http.Request) {
 
 // health answers 200 while statements run; a failed flow does not make the server unhealthy, restarting would not help.
 func (s *Server) health(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), queryTimeout)
-	defer cancel()
-	if _, err := s.cfg.Query(ctx, "SELECT 1"); err != nil {
+	if err := s.healthy(r.Context()); err != nil {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
 	fmt.Fprintln(w, "ok")
+}
+
+func (s *Server) healthy(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	_, err := s.cfg.Query(ctx, "SELECT 1")
+	return err
 }
