@@ -78,6 +78,7 @@ type entry struct {
 type version struct {
 	Number   int               `json:"number"`
 	Source   string            `json:"source"` // as the statement says it
+	Commit   string            `json:"commit,omitempty"`
 	Options  map[string]string `json:"options"`
 	Comment  string            `json:"comment,omitempty"`
 	Created  time.Time         `json:"created"`
@@ -262,6 +263,6 @@ func VersionID(name, digest string) string { return name + "#" + digest }
 func (v *version) info(name string) Info {
 	s := v.Settings
 	return Info{Name: name, ID: VersionID(name, v.Digest), Version: v.Number, Kind: s.Kind, Digest: v.Digest, License: s.License, Labels: s.Labels,
-		MultiLabel: s.Function == sigmoidFunction, Dimension: s.Dimension, MaxTokens: s.MaxTokens, Source: v.Source, Options: v.Options, Comment: v.Comment,
+		MultiLabel: s.Function == sigmoidFunction, Dimension: s.Dimension, MaxTokens: s.MaxTokens, Source: v.Source, Commit: v.Commit, Options: v.Options, Comment: v.Comment,
 		Created: v.Created, User: v.User, Bytes: v.Bytes}
 }

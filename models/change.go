@@ -87,19 +87,21 @@ func (r *Registry) readFile(v *version, name string) ([]byte, error) {
 // and uses it from then on, unless it uses the same already. changed tells whether anything was.
 func (r *Registry) Create(ctx context.Context, name, user, comment string, options map[string]string, replace, ifNotExists bool) (changed bool, err error) {
 	name = strings.ToLower(name)
+	if done, err := r.exists(name, replace, ifNotExists); done || err != nil {
+		return false, err // nothing is fetched for it
+	}
+	from, err := r.openSource(ctx, name, options)
+	if err != nil {
+		return false, fmt.Errorf("create model %q: %w", name, err)
+	}
 	r.change.Lock()
 	defer r.change.Unlock()
+	if done, err := r.exists(name, replace, ifNotExists); done || err != nil {
+		return false, err // another made it meanwhile
+	}
 	now := r.catalog.Load()
 	e := now.Models[name]
-	switch {
-	case e != nil && ifNotExists:
-		return false, nil
-	case e != nil && !replace:
-		return false, fmt.Errorf("%w: %q; CREATE OR REPLACE MODEL or ALTER MODEL ... ADD VERSION gives it another version", ErrExists, name)
-	case e == nil && len(now.Models) >= maxModels:
-		return false, fmt.Errorf("%w: there are %d models already", ErrInvalid, maxModels)
-	}
-	v, m, err := r.prepare(ctx, name, options)
+	v, m, err := r.prepare(ctx, name, from, options)
 	if err != nil {
 		return false, fmt.Errorf("create model %q: %w", name, err)
 	}
@@ -121,18 +123,40 @@ func (r *Registry) Create(ctx context.Context, name, user, comment string, optio
 	return true, r.add(next, name, e, v, m, user, comment, "CREATE MODEL")
 }
 
+// exists tells whether CREATE MODEL has nothing to do, or must not.
+func (r *Registry) exists(name string, replace, ifNotExists bool) (done bool, err error) {
+	now := r.catalog.Load()
+	there := now.Models[name] != nil
+	switch {
+	case there && ifNotExists:
+		return true, nil
+	case there && !replace:
+		return false, fmt.Errorf("%w: %q; CREATE OR REPLACE MODEL or ALTER MODEL ... ADD VERSION gives it another version", ErrExists, name)
+	case !there && len(now.Models) >= maxModels:
+		return false, fmt.Errorf("%w: there are %d models already", ErrInvalid, maxModels)
+	}
+	return false, nil
+}
+
 // AddVersion gives a model another version; it is used at once unless the alias production stands. The same as the newest
 // one adds nothing.
 func (r *Registry) AddVersion(ctx context.Context, name, user, comment string, options map[string]string) (changed bool, err error) {
 	name = strings.ToLower(name)
+	if r.catalog.Load().Models[name] == nil {
+		return false, fmt.Errorf("%w: %q", ErrUnknownModel, name)
+	}
+	from, err := r.openSource(ctx, name, options)
+	if err != nil {
+		return false, fmt.Errorf("add a version to model %q: %w", name, err)
+	}
 	r.change.Lock()
 	defer r.change.Unlock()
 	now := r.catalog.Load()
 	e := now.Models[name]
-	if e == nil {
+	if e == nil { // it was dropped meanwhile
 		return false, fmt.Errorf("%w: %q", ErrUnknownModel, name)
 	}
-	v, m, err := r.prepare(ctx, name, options)
+	v, m, err := r.prepare(ctx, name, from, options)
 	if err != nil {
 		return false, fmt.Errorf("add a version to model %q: %w", name, err)
 	}
@@ -168,33 +192,24 @@ func (r *Registry) add(next *catalog, name string, e *entry, v *version, m *mode
 	return nil
 }
 
-// prepare reads a source, writes its files, and opens and runs the model: what cannot run is refused before it has a name.
-func (r *Registry) prepare(ctx context.Context, name string, options map[string]string) (v *version, m *model, err error) {
+// prepare reads what a source has, writes its files, and opens and runs the model: what cannot run is refused before it has a name.
+func (r *Registry) prepare(ctx context.Context, name string, from *source, options map[string]string) (v *version, m *model, err error) {
 	defer func() {
 		if fault := recover(); fault != nil {
 			err = fmt.Errorf("%w: its files cannot be read: %v", ErrInvalid, fault)
 		}
 	}()
-	if r.cfg.Disk == nil {
-		return nil, nil, fmt.Errorf("%w: this server keeps no models", ErrInvalid)
-	}
-	if !namePattern.MatchString(name) {
-		return nil, nil, fmt.Errorf("%w: want a name of letters, digits and underscores that can be a function's", ErrInvalid)
-	}
-	if err := checkOptions(options); err != nil {
-		return nil, nil, err
-	}
-	open, err := r.openSource(options[optionSource])
+	material, err := gather(from.open, options)
 	if err != nil {
 		return nil, nil, err
 	}
-	material, err := gather(open, options)
-	if err != nil {
-		return nil, nil, err
+	if material.settings.License == "" {
+		material.settings.License = from.license
 	}
 	if v, err = material.version(options[optionSource], options); err != nil {
 		return nil, nil, err
 	}
+	v.Commit = from.commit
 	if material.settings.Kind == "" {
 		return nil, nil, fmt.Errorf("%w: %s does not say what kind it is; say %s = '%s' or '%s'", ErrInvalid, configFile, optionKind, Classifier, Encoder)
 	}

@@ -65,6 +65,7 @@ type Info struct {
 	MaxTokens  int      // longer texts are cut
 
 	Source  string // where its files came from
+	Commit  string // of the repository that they came from; "" where there is none
 	Options map[string]string
 	Comment string
 	Created time.Time // zero for those that ship

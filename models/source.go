@@ -1,16 +1,20 @@
 package models
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"smelt/models/archive"
 	"smelt/models/builtin"
 	"smelt/models/tokenizer"
 )
@@ -29,29 +33,83 @@ const (
 // sourceFiles opens the files of a model; a missing one is fs.ErrNotExist.
 type sourceFiles func(name string, limit int64) ([]byte, error)
 
-// openSource returns the files behind OPTIONS (source = ...).
-func (r *Registry) openSource(source string) (sourceFiles, error) {
-	if name, ok := strings.CutPrefix(source, builtinPrefix); ok {
+// source is where the files of a version come from.
+type source struct {
+	open    sourceFiles
+	commit  string // of a repository; "" elsewhere
+	license string // as the repository states it; "" elsewhere
+}
+
+// openSource returns what is behind OPTIONS (source = ...). It may take long, and is done before the registry is held.
+func (r *Registry) openSource(ctx context.Context, name string, options map[string]string) (*source, error) {
+	if r.cfg.Disk == nil {
+		return nil, fmt.Errorf("%w: this server keeps no models", ErrInvalid)
+	}
+	if !namePattern.MatchString(name) {
+		return nil, fmt.Errorf("%w: want a name of letters, digits and underscores that can be a function's", ErrInvalid)
+	}
+	if err := checkOptions(options); err != nil {
+		return nil, err
+	}
+	from := options[optionSource]
+	if name, ok := strings.CutPrefix(from, builtinPrefix); ok {
 		files, err := builtin.Files(strings.ToLower(name))
 		if err != nil {
-			return nil, fmt.Errorf("%w: source %q: shipped are %s", ErrInvalid, source, strings.Join(builtin.Names(), ", "))
+			return nil, fmt.Errorf("%w: source %q: shipped are %s", ErrInvalid, from, strings.Join(builtin.Names(), ", "))
 		}
-		return func(name string, _ int64) ([]byte, error) { return fs.ReadFile(files, name) }, nil
+		return &source{open: func(name string, _ int64) ([]byte, error) { return fs.ReadFile(files, name) }}, nil
 	}
-	if strings.HasPrefix(source, hubPrefix) {
-		return nil, fmt.Errorf("%w: source %q: this version does not fetch models; give the directory of an export", ErrInvalid, source)
+	if strings.HasPrefix(from, hubPrefix) {
+		return nil, fmt.Errorf("%w: source %q: this version does not fetch models; give the directory of an export", ErrInvalid, from)
 	}
-	if !r.permits(source) {
-		return nil, fmt.Errorf("%w: source %q: it is under none of --watch, the pipelines' directories and --allow-path", ErrInvalid, source)
+	if !r.permits(from) {
+		return nil, fmt.Errorf("%w: source %q: it is under none of --watch, the pipelines' directories and --allow-path", ErrInvalid, from)
 	}
-	if info, err := os.Stat(source); err != nil {
+	info, err := os.Stat(from)
+	switch {
+	case err != nil:
 		return nil, fmt.Errorf("%w: source: %w", ErrInvalid, err)
-	} else if !info.IsDir() {
-		return nil, fmt.Errorf("%w: source %q: it is no directory", ErrInvalid, source)
+	case !info.IsDir() && archive.Is(from):
+		return openArchive(ctx, from, options[optionVariant])
+	case !info.IsDir():
+		return nil, fmt.Errorf("%w: source %q: it is no directory, and no .zip, .tar, .tar.gz, .tgz or .tar.zst", ErrInvalid, from)
 	}
-	return func(name string, limit int64) ([]byte, error) {
-		return r.readSource(filepath.Join(source, filepath.FromSlash(name)), limit)
-	}, nil
+	return &source{open: func(name string, limit int64) ([]byte, error) {
+		return r.readSource(filepath.Join(from, filepath.FromSlash(name)), limit)
+	}}, nil
+}
+
+// archived are the kinds of files of an export that are read, besides its graph.
+var archived = []string{".json", ".txt", ".model", ".codes"}
+
+// openArchive reads the files of a packed export into memory: all but the weights in other formats and the graphs of
+// other variants.
+func openArchive(ctx context.Context, file, variant string) (*source, error) {
+	files, err := archive.Read(ctx, file, func(name string) int64 {
+		switch {
+		case path.Base(name) == path.Base(cmp.Or(variant, onnxFile)):
+			return maxModelBytes
+		case slices.Contains(archived, path.Ext(name)):
+			return maxConfigBytes
+		}
+		return 0
+	})
+	if err != nil && ctx.Err() != nil {
+		return nil, err
+	}
+	if err != nil {
+		return nil, wrapInvalid(err)
+	}
+	return &source{open: func(name string, limit int64) ([]byte, error) {
+		data, ok := files[name]
+		if !ok {
+			return nil, &fs.PathError{Op: "open", Path: file + "/" + name, Err: fs.ErrNotExist}
+		}
+		if int64(len(data)) > limit {
+			return nil, fmt.Errorf("%w: %s has %d bytes; at most %d are read", ErrInvalid, name, len(data), limit)
+		}
+		return data, nil
+	}}, nil
 }
 
 // readSource reads one file of a directory. Hugging Face's cache is made of links, so a file is judged by where it lies.
@@ -180,7 +238,7 @@ func checkOptions(options map[string]string) error {
 		}
 	}
 	if options[optionSource] == "" {
-		return fmt.Errorf("%w: OPTIONS needs source = '/directory' or 'builtin:name'", ErrInvalid)
+		return fmt.Errorf("%w: OPTIONS needs source = '/directory', '/archive.zip' or 'builtin:name'", ErrInvalid)
 	}
 	return nil
 }
