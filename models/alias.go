@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -169,6 +170,9 @@ func (r *Registry) Drop(ctx context.Context, name, user string, number int, guar
 		} else {
 			e.remove(number)
 		}
+		if heads := next.headsOn(lower, gone); len(heads) > 0 && (number == 0 || !e.has(gone[0].Digest)) {
+			return fmt.Errorf("drop model %q: %w: %s learned from its vectors; drop them first", name, ErrInvalid, strings.Join(heads, ", "))
+		}
 		next.note(user, lower, operation, parameters, time.Now())
 		return nil
 	})
@@ -176,6 +180,11 @@ func (r *Registry) Drop(ctx context.Context, name, user string, number int, guar
 		return err
 	}
 	return r.forget(lower, gone)
+}
+
+// has reports whether a version has that digest.
+func (e *entry) has(digest string) bool {
+	return slices.ContainsFunc(e.Versions, func(v *version) bool { return v.Digest == digest })
 }
 
 func (e *entry) remove(number int) {

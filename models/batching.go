@@ -30,6 +30,17 @@ type encoded struct {
 
 // run scores texts and calls result with the values of each: from several goroutines, once for each text.
 func (r *Registry) run(ctx context.Context, m *model, texts []string, result func(i int, values []float32) error) error {
+	switch {
+	case m.settings.Encoder != "":
+		return r.runHead(ctx, m, texts, result)
+	case m.info.Kind == Encoder:
+		return r.runEncoder(ctx, m, texts, result)
+	}
+	return r.forward(ctx, m, texts, result)
+}
+
+// forward is run by the graph of the model, whatever is known.
+func (r *Registry) forward(ctx context.Context, m *model, texts []string, result func(i int, values []float32) error) error {
 	release, err := r.acquire(m)
 	if err != nil {
 		return err

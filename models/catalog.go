@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"smelt/models/train"
 )
 
 // Disk keeps the registry's files. Names are relative, with slashes. A written file is whole and durable when Write
@@ -45,9 +47,10 @@ const latest = "latest"
 type Model struct {
 	Name     string
 	Comment  string
-	Aliases  map[string]int // alias, lower case -> number of a version
-	Current  int            // number of the version that m(text) uses
-	Versions []Info         // by number
+	Aliases  map[string]int    // alias, lower case -> number of a version
+	Current  int               // number of the version that m(text) uses
+	Versions []Info            // by number
+	Training *train.Definition // how it is trained again; nil for one that was not trained here
 }
 
 // Change is one entry of a model's history.
@@ -68,10 +71,11 @@ type catalog struct {
 
 // entry is one model of the catalogue.
 type entry struct {
-	Comment  string         `json:"comment,omitempty"`
-	Next     int            `json:"next"` // number of the next version; none is given twice
-	Aliases  map[string]int `json:"aliases"`
-	Versions []*version     `json:"versions"`
+	Comment  string            `json:"comment,omitempty"`
+	Next     int               `json:"next"` // number of the next version; none is given twice
+	Aliases  map[string]int    `json:"aliases"`
+	Versions []*version        `json:"versions"`
+	Training *train.Definition `json:"training,omitempty"`
 }
 
 // version is one version of a model. The versions that ship are built anew at each start and not stored.
@@ -87,6 +91,7 @@ type version struct {
 	Bytes    int64             `json:"bytes"`
 	Settings settings          `json:"settings"`
 	Digest   string            `json:"digest"`
+	Query    string            `json:"query,omitempty"` // of a trained one: what it learned from
 
 	builtin bool
 }
@@ -264,5 +269,5 @@ func (v *version) info(name string) Info {
 	s := v.Settings
 	return Info{Name: name, ID: VersionID(name, v.Digest), Version: v.Number, Kind: s.Kind, Digest: v.Digest, License: s.License, Labels: s.Labels,
 		MultiLabel: s.Function == sigmoidFunction, Dimension: s.Dimension, MaxTokens: s.MaxTokens, Source: v.Source, Commit: v.Commit, Options: v.Options, Comment: v.Comment,
-		Created: v.Created, User: v.User, Bytes: v.Bytes}
+		Created: v.Created, User: v.User, Bytes: v.Bytes, Encoder: s.Encoder, Query: v.Query}
 }

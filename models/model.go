@@ -12,6 +12,7 @@ import (
 
 	"smelt/models/onnx"
 	"smelt/models/tokenizer"
+	"smelt/models/train"
 )
 
 // Names of the files of a model.
@@ -19,6 +20,7 @@ const (
 	configFile    = "config.json"
 	tokenizerFile = "tokenizer.json"
 	onnxFile      = "model.onnx"
+	headFile      = "head.json" // of a trained one, instead of the others
 )
 
 // defaultThreshold decides a label of a multi-label model that brings no thresholds of its own.
@@ -38,6 +40,7 @@ type model struct {
 	closed  bool         // for good
 	tokens  *tokenizer.Tokenizer
 	session *onnx.Session // nil while it is not loaded
+	head    *train.Head   // of a trained one, instead of tokens and session
 }
 
 // newModel describes a version; nothing is opened.
@@ -106,7 +109,7 @@ func (m *model) gone() error {
 // acquire keeps the session until release; ok is false where there is none now.
 func (m *model) acquire() (release func(), ok bool, err error) {
 	m.use.RLock()
-	if m.closed || m.session == nil {
+	if m.closed || m.session == nil && m.head == nil {
 		defer m.use.RUnlock()
 		if m.closed {
 			err = m.gone()
@@ -172,7 +175,9 @@ func (m *model) classification(logits []float32) (Classification, error) {
 			best = i
 		}
 	}
-	c.Label, c.Score = m.info.Labels[best], probabilities[best]
+	if c.Score = probabilities[best]; c.Score >= m.settings.Abstain {
+		c.Label = m.info.Labels[best]
+	}
 	if m.info.MultiLabel {
 		c.Selected = m.selected(c.Scores)
 	}

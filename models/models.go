@@ -68,6 +68,8 @@ type Info struct {
 	Commit  string // of the repository that they came from; "" where there is none
 	Options map[string]string
 	Comment string
+	Encoder string    // of a trained one: ID of the version whose vectors it takes
+	Query   string    // of a trained one: what it learned from
 	Created time.Time // zero for those that ship
 	User    string    // who made it
 	Bytes   int64     // of its files
@@ -81,7 +83,7 @@ type LabelScore struct {
 
 // Classification is what a classifier says of one text.
 type Classification struct {
-	Label    string       // the most likely
+	Label    string       // the most likely; "" where the model abstains
 	Score    float64      // its probability
 	Scores   []LabelScore // of every label, in the model's order
 	Selected []string     // multi-label: those over their thresholds, most likely first
@@ -89,10 +91,11 @@ type Classification struct {
 
 // Registry holds the models that can be called. It is safe for concurrent use.
 type Registry struct {
-	cfg    Config
-	slots  chan struct{} // one for each thread that scores; the queue of all sessions
-	terms  *termCache
-	claims claims
+	cfg     Config
+	slots   chan struct{} // one for each thread that scores; the queue of all sessions
+	terms   *termCache
+	claims  claims
+	vectors vectorCache
 
 	change  sync.Mutex              // held during a change of the catalogue, I/O included
 	catalog atomic.Pointer[catalog] // what can be called now
@@ -146,7 +149,7 @@ func (r *Registry) Catalog() []Model {
 	list := make([]Model, 0, len(c.Models))
 	for _, name := range slices.Sorted(maps.Keys(c.Models)) {
 		e := c.Models[name]
-		m := Model{Name: name, Comment: e.Comment, Aliases: maps.Clone(e.Aliases), Current: e.current()}
+		m := Model{Name: name, Comment: e.Comment, Aliases: maps.Clone(e.Aliases), Current: e.current(), Training: e.Training}
 		for _, v := range e.Versions {
 			m.Versions = append(m.Versions, v.info(name))
 		}
@@ -247,6 +250,9 @@ func (r *Registry) open(m *model) error {
 	if closed {
 		return errors.New("models are closed")
 	}
+	if m.settings.Encoder != "" {
+		return r.openHead(m)
+	}
 	if err := onnx.Load(r.cfg.Library); err != nil {
 		return err
 	}
@@ -267,7 +273,7 @@ func (r *Registry) unloadOthers(but *model) error {
 	r.mu.Lock()
 	var loaded []*model
 	for _, m := range r.models {
-		if m != but && m.used.Load() != 0 {
+		if m != but && m.used.Load() != 0 && m.settings.Encoder == "" { // a head weighs nothing
 			loaded = append(loaded, m)
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"smelt/models/train"
 )
 
 // Options of CREATE MODEL and ADD VERSION.
@@ -58,6 +60,8 @@ type settings struct {
 	VocabSize  int64     `json:"vocab_size,omitempty"`
 	Single     bool      `json:"single,omitempty"` // one text a run: a prediction would depend on its neighbours
 	License    string    `json:"license,omitempty"`
+	Encoder    string    `json:"encoder,omitempty"` // of a head: ID of the version whose vectors it takes
+	Abstain    float64   `json:"abstain,omitempty"` // no label is given below this probability
 }
 
 // config is the part of a Hugging Face config.json that is read, and our own part of it.
@@ -198,7 +202,7 @@ func (s *settings) apply(options map[string]string) (err error) {
 		case optionPooling:
 			s.Pooling = strings.ToLower(value)
 		case optionLabels:
-			s.Labels, err = listOption(value)
+			s.Labels, err = train.List(value)
 		case optionFunction:
 			s.Function = strings.ToLower(value)
 		case optionPreprocess:
@@ -241,20 +245,6 @@ func kindOption(value string) (string, error) {
 		return Encoder, nil
 	}
 	return "", fmt.Errorf("known are %s (text-classification) and %s (feature-extraction)", Classifier, Encoder)
-}
-
-// listOption reads a JSON array of texts, or texts with commas between them.
-func listOption(value string) ([]string, error) {
-	if strings.HasPrefix(strings.TrimSpace(value), "[") {
-		var list []string
-		err := json.Unmarshal([]byte(value), &list)
-		return list, err
-	}
-	list := strings.Split(value, ",")
-	for i := range list {
-		list[i] = strings.TrimSpace(list[i])
-	}
-	return list, nil
 }
 
 // check refuses settings that cannot be run. A kind that is not known yet is judged with the graph.
@@ -315,6 +305,9 @@ func digestOf(files map[string]string, s settings) (string, error) {
 	}
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s %s\n%s %s\nsettings %s\n", onnxFile, files[onnxFile], tokenizerFile, files[tokenizerFile], text)
+	if head, ok := files[headFile]; ok {
+		fmt.Fprintf(&b, "%s %s\n", headFile, head)
+	}
 	return sumOf(b.Bytes()), nil
 }
 

@@ -16,23 +16,33 @@ type Matrix struct {
 	counts map[pair]int64
 	labels map[string]bool
 	rows   int64
+	sets   map[string]tally // of AddSets
+	exact  int64            // rows of AddSets whose labels are all right
 }
 
 type pair struct{ truth, predicted string }
 
 // Add counts a row. More than 1,000 labels are an error.
 func (m *Matrix) Add(truth, predicted string) error {
-	if m.counts == nil {
-		m.counts, m.labels = map[pair]int64{}, map[string]bool{}
-	}
 	for _, label := range [...]string{truth, predicted} {
-		if !m.labels[label] && len(m.labels) == maxLabels {
-			return fmt.Errorf("count label %q: more than %d labels", label, maxLabels)
+		if err := m.know(label); err != nil {
+			return err
 		}
-		m.labels[label] = true
 	}
 	m.counts[pair{truth, predicted}]++
 	m.rows++
+	return nil
+}
+
+// know takes note of a label.
+func (m *Matrix) know(label string) error {
+	if m.counts == nil {
+		m.counts, m.labels = map[pair]int64{}, map[string]bool{}
+	}
+	if !m.labels[label] && len(m.labels) == maxLabels {
+		return fmt.Errorf("count label %q: more than %d labels", label, maxLabels)
+	}
+	m.labels[label] = true
 	return nil
 }
 
@@ -87,6 +97,9 @@ func (m *Matrix) tallies() []tally {
 			out[at[p.truth]].right += n
 		}
 	}
+	for label, t := range m.sets {
+		out[at[label]] = t
+	}
 	return out
 }
 
@@ -110,6 +123,9 @@ func (m *Matrix) Class(label string) (s Scores, ok bool) {
 
 // Accuracy returns the share of rows that are right; 0 without rows.
 func (m *Matrix) Accuracy() float64 {
+	if m.sets != nil {
+		return ratio(m.exact, m.rows)
+	}
 	var right int64
 	for _, t := range m.tallies() {
 		right += t.right
