@@ -60,11 +60,7 @@ func (e *Engine) version(name string) (lineage.Model, error) {
 
 // modelOf tells the flows which version of a model a function asks now.
 func (e *Engine) modelOf(function string, literals []string) (lineage.Model, bool) {
-	first := ""
-	if len(literals) > 0 {
-		first = literals[0]
-	}
-	name, ok := e.functions.Refers(function, first)
+	name, ok := e.functions.Refers(function, literals)
 	if !ok {
 		return lineage.Model{}, false
 	}

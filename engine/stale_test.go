@@ -31,7 +31,7 @@ func startShouting(t *testing.T) (s *testSQL, graph *queries.Graph, move func(ve
 				return nil, context.Canceled
 			},
 			Exec:   func(ctx context.Context, database, statement string) error { return s.exec(ctx, database, statement) },
-			Refers: func(function, _ string) (string, bool) { return "shout", function == "upper" },
+			Refers: func(function string, _ []string) (string, bool) { return "shout", function == "upper" },
 			Version: func(string) (lineage.Model, error) {
 				return lineage.Model{Name: "shout", Version: *version.Load(), Digest: "digest of " + *version.Load()}, nil
 			},

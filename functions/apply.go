@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 
 	"github.com/dolthub/go-mysql-server/sql"
 	"github.com/dolthub/go-mysql-server/sql/plan"
+	"golang.org/x/sync/errgroup"
 )
 
 // Rows gathered before a model runs: few at first, so that LIMIT 5 costs little, then more, so that a model can put texts
@@ -210,17 +212,22 @@ func (i *applyIter) gather(ctx *sql.Context) *chunk {
 func (i *applyIter) start(ctx context.Context, c *chunk) {
 	cache := cacheOf(ctx)
 	go func() {
+		// Side by side, because options of keywords() that differ from row to row make a task of each row.
+		group, ctx := errgroup.WithContext(ctx)
+		group.SetLimit(runtime.GOMAXPROCS(0))
 		for _, t := range c.order {
-			results, err := t.guarded(ctx, i.node.set.predictor, c.texts[t])
-			if err != nil {
-				c.scored <- err
-				return
-			}
-			for k, text := range c.texts[t] {
-				cache.put(need{t, text}, results[k])
-			}
+			group.Go(func() error {
+				results, err := t.guarded(ctx, i.node.set.predictor, c.texts[t])
+				if err != nil {
+					return err
+				}
+				for k, text := range c.texts[t] {
+					cache.put(need{t, text}, results[k])
+				}
+				return nil
+			})
 		}
-		c.scored <- nil
+		c.scored <- group.Wait()
 	}()
 }
 

@@ -2,6 +2,7 @@ package functions
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"sync"
 
@@ -22,9 +23,9 @@ const (
 
 // task is one way to ask one model. It is comparable: two calls with equal tasks share their predictions.
 type task struct {
-	kind     taskKind
-	model    string                // ID of a version
-	keywords models.KeywordOptions // of taskKeywords
+	kind    taskKind
+	model   string // ID of a version
+	options string // of taskKeywords: models.KeywordOptions in JSON
 }
 
 // need is a prediction that a call wants.
@@ -44,7 +45,11 @@ func (t task) run(ctx context.Context, p Predictor, texts []string) ([]any, erro
 		found, err := p.Embed(ctx, t.model, texts)
 		return fill(out, found, err)
 	case taskKeywords:
-		found, err := p.Keywords(ctx, t.model, texts, t.keywords)
+		var o models.KeywordOptions
+		if err := json.Unmarshal([]byte(t.options), &o); err != nil {
+			return nil, fmt.Errorf("read options of keywords: %w", err)
+		}
+		found, err := p.Keywords(ctx, t.model, texts, o)
 		return fill(out, found, err)
 	default:
 		return nil, fmt.Errorf("ask model %q: no task of kind %d", t.model, t.kind)

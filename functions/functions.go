@@ -90,7 +90,7 @@ func (s *Set) Function(name string) (sql.Function, bool) {
 
 // Names returns the names of all functions, sorted.
 func (s *Set) Names() []string {
-	names := []string{"topics", "keywords", "embed", "similarity", "mentions", "hashtags", predictName}
+	names := []string{"topics", keywordsName, "embed", "similarity", "mentions", "hashtags", predictName}
 	for _, m := range s.predictor.Models() {
 		names = append(names, m.Name)
 		if m.Kind == models.Classifier {
@@ -101,15 +101,17 @@ func (s *Set) Names() []string {
 	return slices.Compact(names)
 }
 
-// Refers returns the model that a function asks, as Resolve takes it; first is the first argument where it is a constant.
-// ok is false for a function that asks no model.
-func (s *Set) Refers(function, first string) (ref string, ok bool) {
+// Refers returns the model that a function asks, as Resolve takes it; literals are its arguments as far as they are texts
+// in the statement, "" for the others. ok is false for a function that asks no model.
+func (s *Set) Refers(function string, literals []string) (ref string, ok bool) {
 	sp, found := s.spec(strings.ToLower(function))
 	switch {
 	case !found:
 		return "", false
-	case sp.name == predictName:
-		return normal(first), true
+	case sp.name == predictName && len(literals) > 0:
+		return normal(literals[0]), true
+	case sp.name == keywordsName && len(literals) > 1:
+		return keywordsModel(literals[1]), true
 	}
 	return sp.model, sp.model != ""
 }
@@ -121,7 +123,7 @@ func (s *Set) spec(name string) (*spec, bool) {
 	switch name {
 	case "topics":
 		return selectedSpec(name, topicModel), true
-	case "keywords":
+	case keywordsName:
 		return keywordsSpec(), true
 	case "embed":
 		return embedSpec(name, encoderModel), true

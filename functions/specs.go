@@ -2,7 +2,6 @@ package functions
 
 import (
 	"fmt"
-	"math"
 	"strconv"
 
 	"github.com/dolthub/go-mysql-server/sql"
@@ -11,12 +10,6 @@ import (
 
 	"smelt/models"
 )
-
-// maxTopN bounds keywords(t, top_n): a text has no more terms worth naming.
-const maxTopN = 1000
-
-// maxNgramWords bounds keywords(t, top_n, max_ngram): the number of candidates grows with it.
-const maxNgramWords = 5
 
 // null is the job of a call whose result is NULL.
 var null = job{result: func([]any) (any, error) { return nil, nil }}
@@ -148,62 +141,6 @@ func similaritySpec() *spec {
 			return sum, nil
 		}}, nil
 	}}
-}
-
-func keywordsSpec() *spec {
-	return &spec{name: "keywords", model: encoderModel, least: 1, most: 4, typ: types.JSON, description: "the terms of a text that say most of it: keywords(text [, top_n [, max_ngram [, diversity]]])", plan: func(resolve resolver, args []any) (job, error) {
-		text, ok, err := textOf(args[0])
-		if err != nil || !ok {
-			return null, err
-		}
-		o, ok, err := keywordOptions(args[1:])
-		if err != nil || !ok {
-			return null, err
-		}
-		m, err := resolve(encoderModel)
-		if err != nil {
-			return null, err
-		}
-		return job{needs: []need{{task: task{kind: taskKeywords, model: m.ID, keywords: o}, text: text}}, result: func(found []any) (any, error) {
-			words := found[0].([]models.Keyword)
-			list := make([]any, len(words))
-			for i, w := range words {
-				list[i] = map[string]any{"keyword": w.Term, "score": w.Score}
-			}
-			return types.JSONDocument{Val: list}, nil
-		}}, nil
-	}}
-}
-
-// keywordOptions reads what follows the text; a NULL among it makes the result NULL. A diversity asks for MMR.
-func keywordOptions(args []any) (o models.KeywordOptions, ok bool, err error) {
-	for i, arg := range args {
-		if arg == nil {
-			return o, false, nil
-		}
-		n, err := numberOf(arg)
-		if err != nil {
-			return o, false, fmt.Errorf("read argument %d of keywords: %w", i+2, err)
-		}
-		switch i {
-		case 0:
-			if n != math.Trunc(n) || n < 1 || n > maxTopN {
-				return o, false, sql.ErrInvalidArgumentDetails.New("keywords", fmt.Sprintf("top_n must be a whole number from 1 to %d, got %v", maxTopN, n))
-			}
-			o.TopN = int(n)
-		case 1:
-			if n != math.Trunc(n) || n < 1 || n > maxNgramWords {
-				return o, false, sql.ErrInvalidArgumentDetails.New("keywords", fmt.Sprintf("max_ngram must be a whole number from 1 to %d, got %v", maxNgramWords, n))
-			}
-			o.MaxNgram = int(n)
-		case 2:
-			if n < 0 || n > 1 {
-				return o, false, sql.ErrInvalidArgumentDetails.New("keywords", fmt.Sprintf("diversity must be between 0 and 1, got %v", n))
-			}
-			o.MMR, o.Diversity = true, n
-		}
-	}
-	return o, true, nil
 }
 
 // textSpec is a function of a text that needs no model.

@@ -5,15 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
-	"strconv"
-	"strings"
 	"sync"
-	"unicode"
 )
 
-// maxCandidates bounds the terms of one text: the cost of keywords is their embedding.
-const maxCandidates = 1000
+// defaultCandidates is nr_candidates of KeyBERT.
+const defaultCandidates = 20
+
+// maxSets bounds what max-sum tries for one text: a million sets of ten take some 50 ms.
+const maxSets = 1_000_000
 
 // maxCachedTerms bounds the embeddings of terms that are kept, about 16 MB at 128 dimensions.
 const maxCachedTerms = 32_768
@@ -24,25 +23,55 @@ type Keyword struct {
 	Score float64 `json:"score"`
 }
 
-// KeywordOptions are KeyBERT's; the zero value gives its defaults.
+// KeywordOptions are those of KeyBERT's extract_keywords, by their names there; the zero value gives its defaults.
+// Its JSON is part of the key under which a ledger keeps keywords.
 type KeywordOptions struct {
-	TopN      int     // how many keywords; 0 means 5
-	MaxNgram  int     // words in a term; 0 means 1
-	MMR       bool    // maximal marginal relevance: trade likeness to the text for variety
-	Diversity float64 // of MMR, 0 to 1
+	TopN         int      `json:"top_n,omitempty"`         // how many keywords; 0 means 5
+	MinNgram     int      `json:"min_ngram,omitempty"`     // least words of a term; 0 means 1
+	MaxNgram     int      `json:"max_ngram,omitempty"`     // most words of a term; 0 means MinNgram
+	MMR          bool     `json:"use_mmr,omitempty"`       // maximal marginal relevance: trade likeness to the text for variety; wins over MaxSum
+	Diversity    float64  `json:"diversity,omitempty"`     // of MMR, 0 to 1
+	MaxSum       bool     `json:"use_maxsum,omitempty"`    // of the NrCandidates best terms the TopN that are least alike, the best last
+	NrCandidates int      `json:"nr_candidates,omitempty"` // of MaxSum; 0 means 20
+	Language     string   `json:"language,omitempty"`      // whose stop words are no part of terms: a name or code; "" is english, "none" none
+	StopWords    []string `json:"stop_words"`              // instead of those of a language, unless nil; in lower case
+	Candidates   []string `json:"candidates"`              // unless nil, the only terms, in lower case; those that the text has count
+	Seeds        []string `json:"seed_keywords,omitempty"` // texts towards which a text is moved
+	OriginalCase bool     `json:"original_case,omitempty"` // terms are written as the text first writes them, scored as in lower case
+}
+
+// filled returns the options with their defaults, or says what is wrong with them.
+func (o KeywordOptions) filled() (KeywordOptions, error) {
+	o.TopN = cmp.Or(o.TopN, 5)
+	o.MinNgram = cmp.Or(o.MinNgram, 1)
+	o.MaxNgram = cmp.Or(o.MaxNgram, o.MinNgram)
+	o.NrCandidates = cmp.Or(o.NrCandidates, defaultCandidates)
+	switch {
+	case o.TopN < 0 || o.MinNgram < 0 || o.NrCandidates < 0:
+		return o, fmt.Errorf("top_n %d, min_ngram %d and nr_candidates %d must be positive", o.TopN, o.MinNgram, o.NrCandidates)
+	case o.MaxNgram < o.MinNgram:
+		return o, fmt.Errorf("max_ngram %d is less than min_ngram %d", o.MaxNgram, o.MinNgram)
+	case !(o.Diversity >= 0 && o.Diversity <= 1):
+		return o, fmt.Errorf("diversity %g must be between 0 and 1", o.Diversity)
+	case !o.MaxSum || o.MMR:
+		return o, nil
+	case o.NrCandidates < o.TopN:
+		return o, fmt.Errorf("nr_candidates %d is less than top_n %d: use_maxsum picks top_n of them", o.NrCandidates, o.TopN)
+	case sets(o.NrCandidates, o.TopN) > maxSets:
+		return o, fmt.Errorf("use_maxsum tries all sets of top_n %d out of nr_candidates %d, which are more than %d", o.TopN, o.NrCandidates, maxSets)
+	}
+	return o, nil
 }
 
 // Keywords returns the terms of each text that are most like the whole, as KeyBERT's extract_keywords does for one
 // document at a time. Terms of equal score are in alphabetical order, which KeyBERT leaves open.
 func (r *Registry) Keywords(ctx context.Context, name string, texts []string, o KeywordOptions) ([][]Keyword, error) {
-	if o.TopN == 0 {
-		o.TopN = 5
+	o, err := o.filled()
+	if err != nil {
+		return nil, fmt.Errorf("keywords with %q: %w", name, err)
 	}
-	if o.MaxNgram == 0 {
-		o.MaxNgram = 1
-	}
-	if o.TopN < 0 || o.MaxNgram < 0 || o.Diversity < 0 || o.Diversity > 1 {
-		return nil, fmt.Errorf("keywords with %q: top_n %d and max_ngram %d must be positive and diversity %g between 0 and 1", name, o.TopN, o.MaxNgram, o.Diversity)
+	if _, err := newVectorizer(o); err != nil {
+		return nil, fmt.Errorf("keywords with %q: %w", name, err)
 	}
 	m, err := r.loaded(name, Encoder)
 	if err != nil {
@@ -59,7 +88,11 @@ func (r *Registry) rememberedKeywords(ctx context.Context, m *model, texts []str
 		return r.keywords(ctx, m, texts, o)
 	}
 	out := make([][]Keyword, len(texts))
-	task := fmt.Sprintf("keywords %d %d %t %g", o.TopN, o.MaxNgram, o.MMR, o.Diversity)
+	key, err := json.Marshal(o)
+	if err != nil {
+		return nil, fmt.Errorf("keep keywords: %w", err)
+	}
+	task := "keywords " + string(key)
 	take := func(i int, output string) (bool, error) { return json.Unmarshal([]byte(output), &out[i]) == nil, nil }
 	return out, r.remembered(ctx, m, task, texts, take, func(texts []string) ([]string, error) {
 		found, err := r.keywords(ctx, m, texts, o)
@@ -79,13 +112,23 @@ func (r *Registry) rememberedKeywords(ctx context.Context, m *model, texts []str
 }
 
 func (r *Registry) keywords(ctx context.Context, m *model, texts []string, o KeywordOptions) ([][]Keyword, error) {
+	v, err := newVectorizer(o)
+	if err != nil {
+		return nil, err
+	}
 	docs, err := r.embed(ctx, m, texts, r.run)
 	if err != nil {
 		return nil, err
 	}
+	seeds, err := r.embed(ctx, m, o.Seeds, r.run)
+	if err != nil {
+		return nil, err
+	}
+	found := make([]candidates, len(texts))
 	terms := make([][]string, len(texts))
 	for i, text := range texts {
-		terms[i] = candidateTerms(text, o.MaxNgram)
+		found[i] = v.candidates(text)
+		terms[i] = found[i].terms
 	}
 	vectors, err := r.embedTerms(ctx, m, terms)
 	if err != nil {
@@ -93,66 +136,33 @@ func (r *Registry) keywords(ctx context.Context, m *model, texts []string, o Key
 	}
 	out := make([][]Keyword, len(texts))
 	for i := range texts {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		of := make([][]float32, len(terms[i]))
 		for j, t := range terms[i] {
 			of[j] = vectors[t]
 		}
-		if o.MMR {
-			out[i] = mmr(docs[i], terms[i], of, o)
-		} else {
-			out[i] = nearest(docs[i], terms[i], of, o.TopN)
+		out[i] = o.rank(guided(docs[i], seeds), terms[i], of)
+		for j, k := range out[i] {
+			if cased, ok := found[i].cased[k.Term]; ok {
+				out[i][j].Term = cased
+			}
 		}
 	}
 	return out, nil
 }
 
-// candidateTerms are the n-grams of a text without stop words, each once, sorted: scikit-learn's CountVectorizer.
-func candidateTerms(text string, maxNgram int) []string {
-	var words []string
-	for _, w := range vectorizerWords(lowerPython(text)) {
-		if !englishStopWords[w] {
-			words = append(words, w)
-		}
+// rank picks the keywords of a text; all vectors have the length 1, or 0.
+func (o KeywordOptions) rank(doc []float32, terms []string, vectors [][]float32) []Keyword {
+	switch {
+	case o.MMR:
+		return mmr(doc, terms, vectors, o.TopN, o.Diversity)
+	case o.MaxSum:
+		return maxSum(doc, terms, vectors, o.TopN, o.NrCandidates)
+	default:
+		return nearest(doc, terms, vectors, o.TopN)
 	}
-	seen := map[string]bool{}
-	var terms []string
-	for n := 1; n <= maxNgram; n++ {
-		for i := 0; i+n <= len(words); i++ {
-			if t := strings.Join(words[i:i+n], " "); !seen[t] {
-				seen[t] = true
-				terms = append(terms, t)
-			}
-		}
-	}
-	slices.Sort(terms)
-	return terms[:min(len(terms), maxCandidates)]
-}
-
-// lowerPython is str.lower: the one letter whose lower case has two characters, and the sigma at the end of a word.
-func lowerPython(text string) string {
-	text = strings.ReplaceAll(text, "İ", "i\u0307")
-	lower := strings.ToLower(text)
-	if !strings.Contains(text, "Σ") {
-		return lower
-	}
-	in, out := []rune(text), []rune(lower)
-	for i, r := range in {
-		if r == 'Σ' && i > 0 && unicode.IsLetter(in[i-1]) && (i+1 == len(in) || !unicode.IsLetter(in[i+1])) {
-			out[i] = 'ς'
-		}
-	}
-	return string(out)
-}
-
-// vectorizerWords matches (?u)\b\w\w+\b: two or more letters, digits or underscores in a row.
-func vectorizerWords(text string) []string {
-	var words []string
-	for _, w := range strings.FieldsFunc(text, func(r rune) bool { return r != '_' && !unicode.IsLetter(r) && !unicode.IsNumber(r) }) {
-		if first := []rune(w); len(first) >= 2 {
-			words = append(words, w)
-		}
-	}
-	return words
 }
 
 // embedTerms embeds the terms of all texts, each once; those met before come from the cache.
@@ -180,83 +190,6 @@ func (r *Registry) embedTerms(ctx context.Context, m *model, terms [][]string) (
 		r.terms.put(m.info.Digest, t, fresh[i])
 	}
 	return vectors, nil
-}
-
-// nearest returns the terms most like the text.
-func nearest(doc []float32, terms []string, vectors [][]float32, top int) []Keyword {
-	all := make([]Keyword, len(terms))
-	cosines := make(map[string]float64, len(terms))
-	for i, t := range terms {
-		cosines[t] = dot(doc, vectors[i])
-		all[i] = Keyword{t, round4(cosines[t])}
-	}
-	slices.SortStableFunc(all, func(a, b Keyword) int { return cmp.Compare(cosines[b.Term], cosines[a.Term]) })
-	all = all[:min(top, len(all))]
-	slices.SortStableFunc(all, byScore)
-	return all
-}
-
-// mmr picks the term most like the text, and then again and again the one that is like the text and unlike those
-// picked. The result is sorted by rounded score; equal ones stay in the order of picking.
-func mmr(doc []float32, terms []string, vectors [][]float32, o KeywordOptions) []Keyword {
-	if len(terms) == 0 {
-		return nil
-	}
-	toDoc := make([]float64, len(terms))
-	best := 0
-	for i, v := range vectors {
-		if toDoc[i] = dot(doc, v); toDoc[i] > toDoc[best] {
-			best = i
-		}
-	}
-	picked := []int{best}
-	taken := make([]bool, len(terms))
-	taken[best] = true
-	nearestPicked := make([]float64, len(terms)) // likeness to the most alike of those picked
-	for i, v := range vectors {
-		nearestPicked[i] = dot(v, vectors[best])
-	}
-	for range min(o.TopN-1, len(terms)-1) {
-		next, most := -1, 0.0
-		for i := range terms {
-			if taken[i] {
-				continue
-			}
-			if value := (1-o.Diversity)*toDoc[i] - o.Diversity*nearestPicked[i]; next < 0 || value > most {
-				next, most = i, value
-			}
-		}
-		picked = append(picked, next)
-		taken[next] = true
-		for i, v := range vectors {
-			nearestPicked[i] = max(nearestPicked[i], dot(v, vectors[next]))
-		}
-	}
-	out := make([]Keyword, len(picked))
-	for i, p := range picked {
-		out[i] = Keyword{terms[p], round4(toDoc[p])}
-	}
-	slices.SortStableFunc(out, byScore)
-	return out
-}
-
-func byScore(a, b Keyword) int { return cmp.Compare(b.Score, a.Score) }
-
-func dot(a, b []float32) float64 {
-	sum := 0.0
-	for i := range min(len(a), len(b)) {
-		sum += float64(a[i]) * float64(b[i])
-	}
-	return sum
-}
-
-// round4 rounds as Python's round(x, 4) does: to the nearest decimal, judged by the exact value.
-func round4(x float64) float64 {
-	r, err := strconv.ParseFloat(strconv.FormatFloat(x, 'f', 4, 64), 64)
-	if err != nil {
-		return x // not a number stays none
-	}
-	return r
 }
 
 // termCache keeps embeddings of terms: tweets repeat their words, and embedding them is what keywords cost. When it is

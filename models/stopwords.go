@@ -1,35 +1,58 @@
 package models
 
-import "strings"
+import (
+	"embed"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+)
 
-// stopWordCount pins the list below: it is scikit-learn's ENGLISH_STOP_WORDS, as releases spell it.
-const stopWordCount = 318
+// stopWordFiles are the stop words of languages: the English ones are scikit-learn's, the others our own.
+//
+//go:embed stopwords/*.txt
+var stopWordFiles embed.FS
 
-// englishStopWords are dropped before n-grams are made.
-var englishStopWords = wordSet(`
-a about above across after afterwards again against all almost alone along already also although always am
-among amongst amoungst amount an and another any anyhow anyone anything anyway anywhere are around as at back
-be became because become becomes becoming been before beforehand behind being below beside besides between
-beyond bill both bottom but by call can cannot cant co con could couldnt cry de describe detail do done down
-due during each eg eight either eleven else elsewhere empty enough etc even ever every everyone everything
-everywhere except few fifteen fifty fill find fire first five for former formerly forty found four from front
-full further get give go had has hasnt have he hence her here hereafter hereby herein hereupon hers herself
-him himself his how however hundred i ie if in inc indeed interest into is it its itself keep last latter
-latterly least less ltd made many may me meanwhile might mill mine more moreover most mostly move much must my
-myself name namely neither never nevertheless next nine no nobody none noone nor not nothing now nowhere of
-off often on once one only onto or other others otherwise our ours ourselves out over own part per perhaps
-please put rather re same see seem seemed seeming seems serious several she should show side since sincere six
-sixty so some somehow someone something sometime sometimes somewhere still such system take ten than that the
-their them themselves then thence there thereafter thereby therefore therein thereupon these they thick thin
-third this those though three through throughout thru thus to together too top toward towards twelve twenty
-two un under until up upon us very via was we well were what whatever when whence whenever where whereafter
-whereas whereby wherein whereupon wherever whether which while whither who whoever whole whom whose why will
-with within without would yet you your yours yourself yourselves
-`)
+// stopWordLanguages are the languages with stop words, by their ISO 639-1 codes.
+var stopWordLanguages = map[string]string{
+	"en": "english", "de": "german", "fr": "french", "es": "spanish", "it": "italian", "pt": "portuguese", "nl": "dutch", "sv": "swedish",
+	"da": "danish", "no": "norwegian", "pl": "polish", "ru": "russian", "tr": "turkish", "el": "greek", "id": "indonesian",
+}
 
-func wordSet(text string) map[string]bool {
-	set := map[string]bool{}
-	for _, w := range strings.Fields(text) {
+var stopWordSets sync.Map // name of a language -> map[string]bool, read at first use
+
+// stopWords returns those of a language by its name or code: English for "", nil for "none".
+func stopWords(language string) (map[string]bool, error) {
+	name := strings.ToLower(language)
+	switch full, ok := stopWordLanguages[name]; {
+	case name == "none":
+		return nil, nil
+	case name == "":
+		name = "english"
+	case ok:
+		name = full
+	}
+	if set, ok := stopWordSets.Load(name); ok {
+		return set.(map[string]bool), nil
+	}
+	text, err := stopWordFiles.ReadFile("stopwords/" + name + ".txt")
+	if err != nil {
+		var known []string
+		for _, l := range stopWordLanguages {
+			known = append(known, l)
+		}
+		slices.Sort(known)
+		return nil, fmt.Errorf("there are no stop words of %q; known are none, %s, and a list of your own", language, strings.Join(known, ", "))
+	}
+	_, words, _ := strings.Cut(string(text), "\n") // the first line says where they are from
+	set := wordSet(strings.Fields(words))
+	stopWordSets.Store(name, set)
+	return set, nil
+}
+
+func wordSet(words []string) map[string]bool {
+	set := make(map[string]bool, len(words))
+	for _, w := range words {
 		set[w] = true
 	}
 	return set

@@ -72,11 +72,7 @@ func (f *flow) madeBy() func(function string, literals []string) (lineage.Model,
 		}
 	}
 	return func(function string, literals []string) (lineage.Model, bool) {
-		first := ""
-		if len(literals) > 0 {
-			first = literals[0]
-		}
-		if name, ok := f.g.cfg.Refers(function, first); ok && made[name].Digest != "" {
+		if name, ok := f.g.cfg.Refers(function, literals); ok && made[name].Digest != "" {
 			return made[name], true
 		}
 		return f.g.cfg.Model(function, literals)

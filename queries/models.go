@@ -142,7 +142,7 @@ func (g *Graph) callsIn(n sqlparser.SQLNode) []string {
 		if !ok {
 			return true, nil
 		}
-		if name, ok := g.cfg.Refers(call.Name.Lowered(), constantOf(call)); ok && !slices.Contains(names, name) {
+		if name, ok := g.cfg.Refers(call.Name.Lowered(), constantsOf(call)); ok && !slices.Contains(names, name) {
 			names = append(names, name)
 		}
 		return true, nil
@@ -150,17 +150,17 @@ func (g *Graph) callsIn(n sqlparser.SQLNode) []string {
 	return names
 }
 
-// constantOf returns the first argument of a call if it is a text, else "".
-func constantOf(call *sqlparser.FuncExpr) string {
-	if len(call.Exprs) == 0 {
-		return ""
-	}
-	if first, ok := call.Exprs[0].(*sqlparser.AliasedExpr); ok {
-		if v, ok := first.Expr.(*sqlparser.SQLVal); ok && v.Type == sqlparser.StrVal {
-			return string(v.Val)
+// constantsOf returns the arguments of a call that are texts, "" for the others.
+func constantsOf(call *sqlparser.FuncExpr) []string {
+	out := make([]string, len(call.Exprs))
+	for i, e := range call.Exprs {
+		if e, ok := e.(*sqlparser.AliasedExpr); ok {
+			if v, ok := e.Expr.(*sqlparser.SQLVal); ok && v.Type == sqlparser.StrVal {
+				out[i] = string(v.Val)
+			}
 		}
 	}
-	return ""
+	return out
 }
 
 // ModelsChanged has the flows that ask models look whether one means another version now.

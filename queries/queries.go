@@ -122,9 +122,9 @@ type Config struct {
 	Files func(stateDir string) (lineage.Files, error)
 	// Model tells whether a function calls a model, and which version of it answers now; see lineage.Catalog. nil knows none.
 	Model func(function string, literals []string) (lineage.Model, bool)
-	// Refers returns the name of the model that a function asks, ok false for one that asks none; first is the first
-	// argument if it is a constant. nil knows no models.
-	Refers func(function, first string) (name string, ok bool)
+	// Refers returns the name of the model that a function asks, ok false for one that asks none; literals are the
+	// arguments that are texts, "" for others. nil knows no models.
+	Refers func(function string, literals []string) (name string, ok bool)
 	// Version returns the version that such a name means now; nil knows none.
 	Version func(name string) (lineage.Model, error)
 	// Recompute has every view computed anew at each change: for a QueryFunc that only knows statements as they were written.

@@ -51,7 +51,9 @@ func TestTheSelectOverTheTableItself(t *testing.T) {
 
 // TestRulesThatLookAtAModel tells those that can be judged again from those that left rows out.
 func TestRulesThatLookAtAModel(t *testing.T) {
-	g := New(Config{Refers: func(function, _ string) (string, bool) { return "sentiment", strings.HasPrefix(function, "sentiment") }})
+	g := New(Config{Refers: func(function string, _ []string) (string, bool) {
+		return "sentiment", strings.HasPrefix(function, "sentiment")
+	}})
 	rules := func(action ddl.Action, expr string) ([]ddl.Expectation, error) {
 		f := emptyFlow(g, &ddl.Create{Expectations: []ddl.Expectation{{Name: "r", Expr: expr, Action: action}}}, reference{"live", "t"}, "live", "")
 		return f.rulesOver(map[string]bool{"score": true}, []string{"sentiment"})
