@@ -2,9 +2,13 @@ package queries
 
 import (
 	"context"
+	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"smelt/queries/ddl"
+	"smelt/queries/merge"
 	"smelt/tables"
 )
 
@@ -76,8 +80,20 @@ func (f *flow) explain(ctx context.Context) (p Progress, err error) {
 		p.Reason = "nothing has changed; a change is followed by " + map[bool]string{true: strategyMerge, false: strategyRecompute}[pl.plan != nil] + ": " + pl.reason
 		return p, nil
 	}
-	p.Duration, err = f.estimate(ctx, t, p.Strategy, p.RowsIn)
-	return p, err
+	if p.Duration, err = f.estimate(ctx, t, p.Strategy, p.RowsIn); err != nil || p.Strategy != strategyMerge {
+		return p, err
+	}
+	return p, f.readWhole(ctx, pl.plan, in, pinned, &p)
+}
+
+// readWhole adds what a merge reads of the tables that have not changed, where it reads them whole.
+func (f *flow) readWhole(ctx context.Context, plan *merge.Plan, in *inputs, pinned map[string]*tables.Snapshot, p *Progress) error {
+	whole, err := plan.Whole(ctx, func(database, table string) merge.Input { return in.of[database+"."+table] })
+	for _, name := range slices.Sorted(maps.Keys(whole)) {
+		p.Reason += fmt.Sprintf("; %s is read whole: %s", name, whole[name])
+		p.RowsIn += pinned[name].Rows()
+	}
+	return err
 }
 
 // upToDate reports whether the view was computed by its present plan from what its sources hold now.

@@ -37,7 +37,7 @@ func (t *Table) Edit(ctx context.Context, old, updated *Batch, c Commit) (versio
 		if err != nil {
 			return ch, err
 		}
-		for _, f := range set.files(now) {
+		for _, f := range set.filter(now, now.state.Files) {
 			hit, err := t.find(ctx, now, f, e)
 			if err != nil {
 				return ch, err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math/bits"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -17,8 +18,9 @@ import (
 // keyDigits tell every two floats apart, but for the sign of zero, which SQL does not see.
 const keyDigits = batch.KeyDigits
 
-// maxKeyConditions is how many keys are looked for in the statistics of files: with more, most files have one.
-const maxKeyConditions = 1000
+// maxKeyConditions is how many keys are looked for in the statistics of files, row groups and pages: each costs some comparisons
+// for each of them, and with more keys most have one.
+const maxKeyConditions = 100_000
 
 // keySet is a set of keys: values of some columns. NULL is equal to NULL in it, 0 to -0, and texts byte by byte.
 type keySet struct {
@@ -61,9 +63,20 @@ func newKeySet(keys *Batch, table Schema) (*keySet, error) {
 func (s *keySet) conditions(keys *Batch) {
 	for i, f := range keys.Schema {
 		c := filter.Condition{Column: f.Name, Op: filter.In, Values: keys.Columns[i]}
-		if c.Fits(f.Type) && keys.Len > 0 {
-			s.where = append(s.where, parquet.Where{Field: f, Condition: c})
+		if !c.Fits(f.Type) || keys.Len == 0 {
+			continue
 		}
+		rows := make([]int, keys.Len)
+		for row := range rows {
+			rows[row] = row
+		}
+		slices.SortFunc(rows, func(a, b int) int {
+			x, y := filter.At(&c.Values, f.Type.Kind, a), filter.At(&c.Values, f.Type.Kind, b)
+			return filter.Compare(f.Type.Kind, &x, &y)
+		})
+		column := &Batch{Schema: keys.Schema[i : i+1], Columns: keys.Columns[i : i+1], Len: keys.Len}
+		c.Values, c.Sorted = column.Pick(rows).Columns[0], true
+		s.where = append(s.where, parquet.Where{Field: f, Condition: c})
 	}
 }
 
@@ -84,11 +97,11 @@ func (s *keySet) names() []string {
 	return names
 }
 
-// files returns the data files of a snapshot that may hold one of the keys.
-func (s *keySet) files(now *Snapshot) []delta.File {
+// filter returns those of the data files of a snapshot that may hold one of the keys.
+func (s *keySet) filter(now *Snapshot, files []delta.File) []delta.File {
 	var out []delta.File
-	for i := range now.state.Files {
-		f := &now.state.Files[i]
+	for i := range files {
+		f := &files[i]
 		if f.Rows > 0 && leafOf(f, s.names()).holdsAny(s.hashes) && s.may(now, f) {
 			out = append(out, *f)
 		}
@@ -164,19 +177,24 @@ func (l leaf) holdsAny(hashes map[uint64]bool) bool {
 }
 
 // Matching returns the rows of the snapshot whose key is one of keys, which has the key columns under the names and
-// with the types of the table. NULL matches NULL. Files that cannot hold one are not read.
-func (s *Snapshot) Matching(keys *Batch) (Relation, error) {
-	set, err := newKeySet(keys, s.Schema())
-	if err != nil {
-		return nil, fmt.Errorf("match rows of %s.%s: %w", s.table.db, s.table.name, err)
+// with the types of the table; of several lists, by columns of their own, the rows that have a key of each. NULL matches NULL.
+// Files, row groups and pages that cannot hold one are not read.
+func (s *Snapshot) Matching(keys ...*Batch) (Relation, error) {
+	m := &matching{of: s, files: s.state.Files}
+	for _, k := range keys {
+		set, err := newKeySet(k, s.Schema())
+		if err != nil {
+			return nil, fmt.Errorf("match rows of %s.%s: %w", s.table.db, s.table.name, err)
+		}
+		m.sets, m.files = append(m.sets, set), set.filter(s, m.files)
 	}
-	return &matching{of: s, set: set, files: set.files(s)}, nil
+	return m, nil
 }
 
-// matching is the rows of some files with one of the keys.
+// matching is the rows of some files with a key of each set.
 type matching struct {
 	of    *Snapshot
-	set   *keySet
+	sets  []*keySet
 	files []delta.File
 }
 
@@ -192,28 +210,35 @@ func (m *matching) Scan(ctx context.Context, columns []string) (Reader, error) {
 			return nil, err
 		}
 	}
-	names := make([]string, 0, len(chosen)+len(m.set.schema))
-	for _, f := range chosen {
-		names = append(names, f.Name)
-	}
-	for _, f := range m.set.schema {
-		if chosen.Index(f.Name) < 0 {
-			names = append(names, f.Name)
+	names := slices.Clone(chosen).Names()
+	for _, set := range m.sets {
+		for _, f := range set.schema {
+			if !slices.Contains(names, f.Name) {
+				names = append(names, f.Name)
+			}
 		}
 	}
 	rows, err := scanWhere(ctx, m.of.table, m.of.Schema(), names, m.files, m.inFiles())
 	if err != nil {
 		return nil, err
 	}
-	return &keyReader{Reader: rows, set: m.set, keep: true, columns: len(chosen)}, nil
+	for _, set := range m.sets {
+		rows = &keyReader{Reader: rows, set: set, keep: true, columns: len(names)}
+	}
+	if r, ok := rows.(*keyReader); ok {
+		r.columns = len(chosen)
+	}
+	return rows, nil
 }
 
 // inFiles returns the conditions on columns that the files hold.
 func (m *matching) inFiles() []parquet.Where {
 	var out []parquet.Where
-	for _, w := range m.set.where {
-		if stored(m.of.def.Schema, m.of.def.Partitions).Index(w.Field.Name) >= 0 {
-			out = append(out, w)
+	for _, set := range m.sets {
+		for _, w := range set.where {
+			if stored(m.of.def.Schema, m.of.def.Partitions).Index(w.Field.Name) >= 0 {
+				out = append(out, w)
+			}
 		}
 	}
 	return out

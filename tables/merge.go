@@ -109,7 +109,7 @@ func (s *keySet) hashesOf(b *Batch) []uint64 {
 
 // find looks for the files that hold a row to be taken out.
 func (m *merging) find(ctx context.Context) error {
-	for _, f := range m.gone.files(m.now) {
+	for _, f := range m.gone.filter(m.now, m.now.state.Files) {
 		hit, err := m.hit(ctx, f)
 		if err != nil {
 			return err

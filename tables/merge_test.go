@@ -336,3 +336,51 @@ func newTestTable(t *testing.T, schema Schema) *Table {
 	require.NoError(t, err)
 	return table
 }
+
+// TestMatchingTakesRowsWithAKeyOfEachList compares with looking at every row; the keys are in files and pages by size or anywhere.
+func TestMatchingTakesRowsWithAKeyOfEachList(t *testing.T) {
+	random := seeded(t)
+	schema := Schema{{Name: "a", Type: Type{Kind: Long}}, {Name: "s", Type: Type{Kind: String}}, {Name: "v", Type: Type{Kind: Long}}}
+	const rows, files, values = 40_000, 3, 5_000
+	table, err := openStore(t, t.TempDir()).Create(t.Context(), "live", "t", Definition{Schema: schema})
+	require.NoError(t, err)
+	all := NewBatch(schema, 0)
+	for file := range files {
+		b := NewBatch(schema, 0)
+		for i := range rows {
+			if v := int64(i * values / rows); i%97 == 0 {
+				b.Columns[0].AppendNull(Long)
+			} else {
+				b.Columns[0].AppendInt(v)
+			}
+			b.Columns[1].AppendString(fmt.Sprint(random.IntN(values)))
+			b.Columns[2].AppendInt(int64(file*rows + i))
+			b.Len++
+		}
+		r, err := FromBatches(schema, b).Scan(t.Context(), nil)
+		require.NoError(t, err)
+		_, err = table.Commit(t.Context(), Commit{Operation: "WRITE", Rows: r})
+		require.NoError(t, err)
+		all.Append(b)
+	}
+	for range 20 {
+		inA, inS := map[int64]bool{}, map[string]bool{}
+		a, s := NewBatch(schema[:1], 0), NewBatch(schema[1:2], 0)
+		for range random.IntN(300) {
+			v, text := int64(random.IntN(values+10)), fmt.Sprint(random.IntN(values+10))
+			inA[v], inS[text] = true, true
+			a.Columns[0].AppendInt(v)
+			s.Columns[0].AppendString(text)
+			a.Len, s.Len = a.Len+1, s.Len+1
+		}
+		keep := make([]bool, all.Len)
+		for i := range keep {
+			keep[i] = !all.Columns[0].Null(i) && inA[all.Columns[0].Ints[i]] && inS[all.Columns[1].Strings[i]]
+		}
+		matched, err := table.Snapshot().Matching(a, s)
+		require.NoError(t, err)
+		got, err := ReadAll(t.Context(), matched, []string{"v", "a"})
+		require.NoError(t, err)
+		require.Equal(t, all.Filter(keep).Columns[2].Ints, got.Columns[0].Ints)
+	}
+}

@@ -78,24 +78,31 @@ func refreshed(b *testing.B, base int) map[string]time.Duration {
 		until(b, db, "SELECT COUNT(*) FROM mapped", int64(base+(round+1)*newRows)*9/10, time.Millisecond)
 	}
 	for _, view := range []string{"mapped", "grouped"} {
-		var batches []time.Duration
-		rows, err := db.Query("SELECT duration_ms, strategy FROM smelt.progress WHERE `table` = '" + view + "' ORDER BY version DESC LIMIT " + fmt.Sprint(rounds))
-		require.NoError(b, err)
-		for rows.Next() {
-			var ms int64
-			var strategy string
-			require.NoError(b, rows.Scan(&ms, &strategy))
-			require.Equal(b, "merge", strategy)
-			batches = append(batches, time.Duration(max(ms, 1))*time.Millisecond)
-		}
-		require.NoError(b, rows.Err())
-		slices.Sort(batches)
-		out[view] = batches[len(batches)/2]
+		out[view] = lastBatches(b, db, view, rounds)
 		full := median(func() time.Duration { return fullRefresh(b, db, view) })
 		b.ReportMetric(float64(out[view].Milliseconds()), fmt.Sprintf("%s-%dk-ms", view, base/1000))
 		b.ReportMetric(full.Seconds()/out[view].Seconds(), fmt.Sprintf("%s-%dk-x-of-full", view, base/1000))
 	}
 	return out
+}
+
+// lastBatches returns the median duration of the newest batches of a view, which must be merges.
+func lastBatches(b *testing.B, db *sql.DB, view string, n int) time.Duration {
+	b.Helper()
+	rows, err := db.Query("SELECT duration_ms, strategy FROM smelt.progress WHERE `table` = '" + view + "' ORDER BY version DESC LIMIT " + fmt.Sprint(n))
+	require.NoError(b, err)
+	defer rows.Close()
+	var batches []time.Duration
+	for rows.Next() {
+		var ms int64
+		var strategy string
+		require.NoError(b, rows.Scan(&ms, &strategy))
+		require.Equal(b, "merge", strategy)
+		batches = append(batches, time.Duration(max(ms, 1))*time.Millisecond)
+	}
+	require.NoError(b, rows.Err())
+	slices.Sort(batches)
+	return batches[len(batches)/2]
 }
 
 func fullRefresh(b *testing.B, db *sql.DB, view string) time.Duration {

@@ -39,7 +39,11 @@ func (w *work) keysOf(b *tables.Batch) *tables.Batch {
 // touched returns the keys of all rows that came or went.
 func (w *work) touched() (*tables.Batch, error) {
 	bag := newBag(w.keySchema())
-	for _, t := range w.terms() {
+	terms, err := w.terms()
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range terms {
 		if err := w.each(w.keySQL, t.relations, Inner, bag.schema, func(b *tables.Batch) error { return bag.add(b, 1) }); err != nil {
 			return nil, err
 		}
@@ -57,8 +61,12 @@ func (w *work) anew(keys *tables.Batch) (*tables.Batch, error) {
 	if err != nil {
 		return nil, err
 	}
+	now, err := w.nowWith(keys)
+	if err != nil {
+		return nil, err
+	}
 	out := tables.NewBatch(w.Schema, 0)
-	err = w.each(sql, w.now(), Came, w.Schema, func(b *tables.Batch) error {
+	err = w.each(sql, now, Came, w.Schema, func(b *tables.Batch) error {
 		found := w.keysOf(b)
 		keep := make([]bool, b.Len)
 		for row := range keep {
@@ -85,7 +93,7 @@ func (w *work) restricted(keys *tables.Batch) (string, error) {
 	if len(conditions) == 0 {
 		return w.SQL, nil
 	}
-	parsed, err := parse("select 1 from t where " + strings.Join(conditions, " and "))
+	parsed, err := printed(strings.Join(conditions, " and "))
 	if err != nil {
 		return "", Again(fmt.Sprintf("a condition on its keys cannot be written: %s", err))
 	}
@@ -98,7 +106,7 @@ func (w *work) restricted(keys *tables.Batch) (string, error) {
 		return w.SQL, nil
 	}
 	nameColumns(block)
-	where := parsed.(*sqlparser.Select).Where
+	where := parsed.Where
 	if block.Where != nil {
 		where = sqlparser.NewWhere(sqlparser.WhereStr, &sqlparser.AndExpr{Left: &sqlparser.ParenExpr{Expr: block.Where.Expr}, Right: where.Expr})
 	}

@@ -341,6 +341,15 @@ func parse(text string) (sqlparser.SelectStatement, error) {
 	return s, nil
 }
 
+// printed parses an expression that was printed before, in any scope: as Spark's text, a.k without a table a is a field of JSON.
+func printed(text string) (*sqlparser.Select, error) {
+	parsed, err := sqlparser.Parse("select 1 from t where " + text)
+	if err != nil {
+		return nil, fmt.Errorf("parse %.100q: %w", text, err)
+	}
+	return parsed.(*sqlparser.Select), nil
+}
+
 // nameColumns gives every expression of a SELECT the name under which it is known, which is its text: printed again the
 // text is another.
 func nameColumns(s sqlparser.SelectStatement) {

@@ -53,6 +53,9 @@ type Plan struct {
 	keySQL  string   // the keys of all rows; "" for Totals and Rows
 	keyExpr []string // the text of each key, in terms of the FROM clause
 	columns []column // what each column of Totals is
+
+	joins []equality
+	keyOf [][]origin // the columns that each key is, nil for what is computed
 }
 
 // planVersion goes into every Fingerprint: a change of what is stored for a plan must change it.
@@ -87,6 +90,7 @@ func build(ctx context.Context, query, database string, lookup Lookup, describe 
 		return nil, err
 	}
 	p.Occurrences = d.reader.found
+	p.joins, p.keyOf = d.joinsOf(p.SQL, p.keyExpr)
 	if !slices.ContainsFunc(p.Occurrences, func(o Occurrence) bool { return o.Fixed == "" }) {
 		for _, o := range p.Occurrences {
 			return nil, refusal(o.Fixed)

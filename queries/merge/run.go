@@ -90,6 +90,19 @@ func (p *Plan) Run(ctx context.Context, input func(database, table string) Input
 	}
 }
 
+// Whole returns the tables, by database.table, that Run would read whole beside what changed, and why. It reads what the others
+// are searched for.
+func (p *Plan) Whole(ctx context.Context, input func(database, table string) Input) (map[string]string, error) {
+	terms, err := (&work{Plan: p, ctx: ctx, input: input}).terms()
+	out := map[string]string{}
+	for _, t := range terms {
+		for place, why := range t.whole {
+			out[p.Occurrences[place].Database+"."+p.Occurrences[place].Table] = why
+		}
+	}
+	return out, err
+}
+
 func sameColumns(want, got tables.Schema) error {
 	if len(want) != len(got) {
 		return Again("its columns have changed")
@@ -106,11 +119,12 @@ func sameColumns(want, got tables.Schema) error {
 type term struct {
 	purpose   Purpose
 	relations map[string]tables.Relation
+	whole     map[int]string // places that are read whole beside it, and why
 }
 
 // terms takes the changes place by place: where one place has what came, those before it have the rows of now and those
 // behind it the rows of before, so that a pair of rows that came both is met once.
-func (w *work) terms() []term {
+func (w *work) terms() ([]term, error) {
 	var out []term
 	for i, o := range w.Occurrences {
 		in := w.input(o.Database, o.Table)
@@ -125,16 +139,21 @@ func (w *work) terms() []term {
 			if c, ok := rows.(tables.Counter); ok && c.Rows() == 0 {
 				continue
 			}
-			t := term{purpose, map[string]tables.Relation{o.Placeholder: rows}}
+			n := w.narrow()
+			n.relations[o.Placeholder], n.known[i] = rows, true
 			for j := range w.Occurrences {
 				if j != i {
-					t.relations[w.Occurrences[j].Placeholder] = w.beside(i, j)
+					n.relations[w.Occurrences[j].Placeholder] = w.beside(i, j)
+					n.known[j] = o.excludes(&w.Occurrences[j])
 				}
 			}
-			out = append(out, t)
+			if err := n.spread(); err != nil {
+				return nil, err
+			}
+			out = append(out, term{purpose, n.relations, n.whole})
 		}
 	}
-	return out
+	return out, nil
 }
 
 // beside returns what place j holds while place i has what changed.
@@ -148,10 +167,6 @@ func (w *work) beside(i, j int) tables.Relation {
 		return in.Old
 	}
 	return in.New
-}
-
-func (w *work) now() map[string]tables.Relation {
-	return w.Relations(func(database, table string) tables.Relation { return w.input(database, table).New })
 }
 
 // each runs a SELECT and calls f for each batch.
@@ -171,7 +186,10 @@ func (w *work) each(sql string, relations map[string]tables.Relation, purpose Pu
 
 // rows adds up what came and what went as a bag.
 func (w *work) rows() (*Change, error) {
-	terms := w.terms()
+	terms, err := w.terms()
+	if err != nil {
+		return nil, err
+	}
 	onlyCame := true
 	for _, t := range terms {
 		onlyCame = onlyCame && t.purpose == Came

@@ -30,7 +30,11 @@ func (w *work) totals() (*Change, error) {
 	keys := tables.NewBatch(w.keySchema(), 0)
 	totals := map[string]*total{}
 	var order []*total
-	for _, t := range w.terms() {
+	terms, err := w.terms()
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range terms {
 		err := w.each(w.SQL, t.relations, Inner, w.Schema, func(b *tables.Batch) error {
 			found := w.keysOf(b)
 			for row := range b.Len {

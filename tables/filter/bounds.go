@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"sort"
 	"strings"
 
 	"smelt/tables/batch"
@@ -124,6 +125,10 @@ func (c *Condition) May(k batch.Kind, b *Bounds) bool {
 	}
 	switch c.Op {
 	case In:
+		if n := c.values(k); c.Sorted {
+			first := sort.Search(n, func(i int) bool { return !below(i) })
+			return first < n && !above(first)
+		}
 		for i := range c.values(k) {
 			if !above(i) && !below(i) {
 				return true

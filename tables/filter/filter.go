@@ -25,4 +25,6 @@ type Condition struct {
 	// Values has, of the column's own kind and with no null, one value for a comparison and one or more for In. Strings
 	// compare byte by byte, floats as numbers, NaN satisfies nothing.
 	Values batch.Column
+	// Sorted says that the values of an In ascend, as Compare has it: then many of them cost no more than a few.
+	Sorted bool
 }
