@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"smelt/models/tokenizer"
 	"smelt/models/train"
 )
 
@@ -87,7 +88,7 @@ type config struct {
 // extras is what stands in the other files of an export.
 type extras struct {
 	Tokenizer struct {
-		Lowercase *bool   `json:"do_lower_case"`
+		tokenizer.Vocabulary
 		MaxLength float64 `json:"model_max_length"` // 1e30 where nobody knows
 	}
 	Sentence struct {

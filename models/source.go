@@ -192,7 +192,7 @@ func openTokenizer(open sourceFiles, extra extras) ([]byte, error) {
 	}
 	vocab, err := open("vocab.txt", maxConfigBytes)
 	if err == nil {
-		data, err = tokenizer.FromVocabulary(vocab, extra.Tokenizer.Lowercase)
+		data, err = tokenizer.FromVocabulary(vocab, extra.Tokenizer.Vocabulary)
 		return data, wrapInvalid(err)
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -202,7 +202,7 @@ func openTokenizer(open sourceFiles, extra extras) ([]byte, error) {
 	if err == nil {
 		var merges []byte
 		if merges, err = open("merges.txt", maxConfigBytes); err == nil {
-			data, err = tokenizer.FromMerges(pieces, merges)
+			data, err = tokenizer.FromMerges(pieces, merges, extra.Tokenizer.Vocabulary)
 		}
 		return data, wrapInvalid(err)
 	}

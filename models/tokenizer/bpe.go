@@ -15,7 +15,8 @@ import (
 type bpe struct {
 	bytes  [256]int64 // id of each byte, -1 for a byte that is not in the vocabulary
 	merges map[pair]merge
-	words  map[string]int64 // with ignore_merges: words that are tokens as they stand
+	words  map[string]int64 // with ignore_merges: words that are tokens as they stand, in the vocabulary's spelling
+	names  [256]string      // that spelling, by byte
 	prefix bool             // a blank is put before a text that does not begin with one
 	pool   sync.Pool        // *joiner
 }
@@ -30,6 +31,7 @@ type merge struct {
 func loadBPE(f file) (model, map[string]int64, error) {
 	var m struct {
 		Dropout      *float64         `json:"dropout"`
+		Unknown      *string          `json:"unk_token"`
 		Prefix       *string          `json:"continuing_subword_prefix"`
 		Suffix       *string          `json:"end_of_word_suffix"`
 		ByteFallback bool             `json:"byte_fallback"`
@@ -48,7 +50,7 @@ func loadBPE(f file) (model, map[string]int64, error) {
 	case m.ByteFallback:
 		return nil, nil, fmt.Errorf("%w: BPE with byte fallback", ErrUnsupported)
 	}
-	b := &bpe{merges: make(map[pair]merge, len(m.Merges))}
+	b := &bpe{merges: make(map[pair]merge, len(m.Merges)), names: byteNames()}
 	b.pool.New = func() any { return &joiner{} }
 	if m.IgnoreMerges {
 		b.words = m.Vocab
@@ -56,10 +58,11 @@ func loadBPE(f file) (model, map[string]int64, error) {
 	if err := b.pipeline(f); err != nil {
 		return nil, nil, err
 	}
-	names := byteNames()
-	for i, name := range names {
+	for i, name := range b.names {
 		id, ok := m.Vocab[name]
-		if !ok {
+		if !ok && m.Unknown != nil {
+			return nil, nil, fmt.Errorf("%w: byte-level BPE whose vocabulary lacks the byte %d", ErrUnsupported, i)
+		} else if !ok {
 			id = -1
 		}
 		b.bytes[i] = id
@@ -72,8 +75,8 @@ func loadBPE(f file) (model, map[string]int64, error) {
 		l, okL := m.Vocab[left]
 		r, okR := m.Vocab[right]
 		id, ok := m.Vocab[left+right]
-		if !ok || !okL || !okR {
-			return nil, nil, fmt.Errorf("read BPE model: merge %d of %q and %q is not in the vocabulary", rank, left, right)
+		if !ok || !okL || !okR || left == "" || right == "" {
+			return nil, nil, fmt.Errorf("read BPE model: merge %d of %.20q and %.20q is not in the vocabulary", rank, left, right)
 		}
 		if _, twice := b.merges[pair{l, r}]; !twice {
 			b.merges[pair{l, r}] = merge{rank, id}
@@ -97,16 +100,10 @@ func mergeOf(raw json.RawMessage) (left, right string, err error) {
 	return two[0], two[1], nil
 }
 
-// pipeline accepts the byte-level pre-tokenizer without a normalizer and nothing else.
+// pipeline accepts the byte-level pre-tokenizer and nothing else.
 func (b *bpe) pipeline(f file) error {
-	kind, err := kindOf(f.Normalizer)
+	kind, err := kindOf(f.PreTokenizer)
 	if err != nil {
-		return err
-	}
-	if kind != "" {
-		return fmt.Errorf("%w: BPE behind the normalizer %q", ErrUnsupported, kind)
-	}
-	if kind, err = kindOf(f.PreTokenizer); err != nil {
 		return err
 	}
 	if kind != "ByteLevel" {
@@ -142,14 +139,14 @@ func byteNames() [256]string {
 }
 
 // encode implements model.
-func (b *bpe) encode(ids []int64, text string) []int64 {
+func (b *bpe) encode(ids []int64, text string, enough int, _ bool) []int64 {
 	if b.prefix && !strings.HasPrefix(text, " ") {
 		text = " " + text
 	}
 	j := b.pool.Get().(*joiner)
-	for text != "" {
+	for text != "" && len(ids) <= enough {
 		n := nextWord(text)
-		if id, ok := b.words[mapped(b, text[:n])]; b.words != nil && ok {
+		if id, ok := b.asItStands(text[:n]); ok {
 			ids = append(ids, id)
 		} else {
 			ids = j.join(b, ids, text[:n])
@@ -160,17 +157,17 @@ func (b *bpe) encode(ids []int64, text string) []int64 {
 	return ids
 }
 
-// mapped is a word in the vocabulary's spelling; only asked for with ignore_merges.
-func mapped(b *bpe, word string) string {
-	if b.words == nil {
-		return ""
+// asItStands returns the id of a word that is a token; with ignore_merges only.
+func (b *bpe) asItStands(word string) (int64, bool) {
+	if b.words == nil || len(word) > maxTokenBytes {
+		return 0, false
 	}
-	names := byteNames()
 	var out strings.Builder
 	for i := range len(word) {
-		out.WriteString(names[word[i]])
+		out.WriteString(b.names[word[i]])
 	}
-	return out.String()
+	id, ok := b.words[out.String()]
+	return id, ok
 }
 
 // Classes of GPT-2's pattern.

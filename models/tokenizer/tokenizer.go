@@ -1,44 +1,39 @@
-// Package tokenizer turns text into the ids that a model was trained on, id for id as the official library does: WordPiece
-// behind BERT's normalizer, and byte-level BPE as GPT-2 and RoBERTa have it, both read from tokenizer.json. Whatever
-// else such a file asks for is refused by name: a nearly right tokenizer makes a model quietly worse. Text that is not
-// UTF-8 is read with U+FFFD for each bad byte sequence.
+// Package tokenizer turns text into the ids that a model was trained on, id for id as the official library does:
+// WordPiece, byte-level BPE as GPT-2 and RoBERTa have it, and Unigram as SentencePiece has it, all read from
+// tokenizer.json. Whatever else such a file asks for is refused by name: a nearly right tokenizer makes a model quietly
+// worse. Text that is not UTF-8 is read with U+FFFD for each bad byte sequence.
 package tokenizer
 
 import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
+	"math"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 )
 
 // ErrUnsupported is returned by Load for a tokenizer that would not be exact; it names what is missing.
 var ErrUnsupported = errors.New("unsupported tokenizer")
 
+// maxTokenBytes bounds a token of a vocabulary: the time for a text grows with the longest.
+const maxTokenBytes = 1024
+
 // Tokenizer encodes text. It is safe for concurrent use.
 type Tokenizer struct {
-	model  model
-	added  []addedToken // longest first
-	before []int64      // special ids in front of the text
-	after  []int64      // special ids behind it
-	size   int64        // ids are below this
+	raw       matcher             // added tokens that are looked for in the text as it stands
+	normalize func(string) string // nil where there is nothing to do, or the model does it on its way
+	normal    matcher             // added tokens that are looked for in normalized text
+	model     model
+	before    []int64 // special ids in front of the text
+	after     []int64 // special ids behind it
+	size      int64   // ids are below this
 }
 
-// model encodes a piece of text that holds no added token.
+// model encodes a piece of text that holds no added token. It may stop at the end of a word when there are more than enough
+// ids; first tells that the piece begins the text.
 type model interface {
-	encode(ids []int64, text string) []int64
-}
-
-// addedToken is a text that is one token wherever it stands.
-type addedToken struct {
-	ID         int64  `json:"id"`
-	Content    string `json:"content"`
-	SingleWord bool   `json:"single_word"`
-	LStrip     bool   `json:"lstrip"`
-	RStrip     bool   `json:"rstrip"`
-	Normalized bool   `json:"normalized"`
+	encode(ids []int64, text string, enough int, first bool) []int64
 }
 
 // file is the part of tokenizer.json that is read; truncation and padding in it are ignored on purpose, because
@@ -62,6 +57,9 @@ func kindOf(part *json.RawMessage) (string, error) {
 	if err := json.Unmarshal(*part, &k); err != nil {
 		return "", fmt.Errorf("read type of a part: %w", err)
 	}
+	if k.Type == "" {
+		return "", fmt.Errorf("read type of a part: %.40s has none", *part)
+	}
 	return k.Type, nil
 }
 
@@ -72,48 +70,93 @@ func Load(data []byte) (*Tokenizer, error) {
 		return nil, fmt.Errorf("read tokenizer: %w", err)
 	}
 	t := &Tokenizer{}
-	kind, err := kindOf(&f.Model)
-	if err != nil {
-		return nil, fmt.Errorf("read tokenizer: %w", err)
-	}
-	var vocab map[string]int64
-	switch kind {
-	case "WordPiece":
-		t.model, vocab, err = loadWordPiece(f)
-	case "BPE":
-		t.model, vocab, err = loadBPE(f)
-	default:
-		err = fmt.Errorf("%w: model %q", ErrUnsupported, kind)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read tokenizer: %w", err)
-	}
-	for _, id := range vocab {
-		t.size = max(t.size, id+1)
-	}
-	for _, a := range f.AddedTokens {
-		if err := t.add(a, f.Normalizer != nil); err != nil {
-			return nil, fmt.Errorf("read tokenizer: %w", err)
-		}
-	}
-	slices.SortStableFunc(t.added, func(a, b addedToken) int { return len(b.Content) - len(a.Content) })
-	if err := t.specials(f.PostProcessor, vocab); err != nil {
+	if err := t.load(f); err != nil {
 		return nil, fmt.Errorf("read tokenizer: %w", err)
 	}
 	return t, nil
 }
 
-func (t *Tokenizer) add(a addedToken, normalizer bool) error {
-	switch {
-	case a.Content == "":
-		return nil
-	case a.SingleWord:
-		return fmt.Errorf("%w: added token %q matches whole words only", ErrUnsupported, a.Content)
-	case a.Normalized && normalizer:
-		return fmt.Errorf("%w: added token %q is looked for in normalized text", ErrUnsupported, a.Content)
+func (t *Tokenizer) load(f file) error {
+	if f.Model == nil {
+		return errors.New("it has no model")
 	}
-	t.added = append(t.added, a)
-	t.size = max(t.size, a.ID+1)
+	normalize, err := loadNormalizer(f.Normalizer)
+	if err != nil {
+		return err
+	}
+	kind, err := kindOf(&f.Model)
+	if err != nil {
+		return err
+	}
+	var vocab map[string]int64
+	switch kind {
+	case "WordPiece":
+		var w *wordPiece
+		if w, vocab, err = loadWordPiece(f); err == nil && !anyNormalized(f.AddedTokens) && w.fuse(f.Normalizer) {
+			normalize = nil // it normalizes word by word, which is faster
+		}
+		t.model = w
+	case "BPE":
+		t.model, vocab, err = loadBPE(f)
+	case "Unigram":
+		t.model, vocab, err = loadUnigram(f)
+	default:
+		err = fmt.Errorf("%w: model %q", ErrUnsupported, kind)
+	}
+	if err != nil {
+		return err
+	}
+	t.normalize = normalize
+	for token, id := range vocab {
+		if err := t.covers(token, id); err != nil {
+			return err
+		}
+	}
+	for _, a := range f.AddedTokens {
+		if err := t.add(a, vocab); err != nil {
+			return err
+		}
+	}
+	return t.specials(f.PostProcessor)
+}
+
+// covers takes note of the id of a token; what is none is an error.
+func (t *Tokenizer) covers(token string, id int64) error {
+	if id < 0 || id > math.MaxInt32 {
+		return fmt.Errorf("the id of %.20q is %d, which is not between 0 and %d", token, id, math.MaxInt32)
+	}
+	t.size = max(t.size, id+1)
+	return nil
+}
+
+func anyNormalized(added []addedToken) bool {
+	for _, a := range added {
+		if a.Normalized && a.Content != "" {
+			return true
+		}
+	}
+	return false
+}
+
+func (t *Tokenizer) add(a addedToken, vocab map[string]int64) error {
+	if a.Content == "" {
+		return nil
+	}
+	if a.SingleWord {
+		return fmt.Errorf("%w: added token %.20q matches whole words only", ErrUnsupported, a.Content)
+	}
+	if id, ok := vocab[a.Content]; ok && id != a.ID {
+		return fmt.Errorf("added token %.20q has the id %d, and %d in the vocabulary", a.Content, a.ID, id)
+	}
+	if err := t.covers(a.Content, a.ID); err != nil {
+		return err
+	}
+	if !a.Normalized || t.normalize == nil {
+		return t.raw.add(a.Content, a)
+	}
+	if content := t.normalize(a.Content); content != "" {
+		return t.normal.add(content, a)
+	}
 	return nil
 }
 
@@ -132,9 +175,10 @@ func (t *Tokenizer) Encode(dst []int64, text string, most int, special bool) (id
 		dst = append(dst, t.before...)
 		room -= len(t.before) + len(t.after)
 	}
+	room = max(room, 0)
 	body := len(dst)
-	dst = t.split(dst, text)
-	if room = max(room, 0); len(dst)-body > room {
+	dst = t.encode(dst, text, body+room)
+	if len(dst)-body > room {
 		dst, truncated = dst[:body+room], true
 	}
 	if special {
@@ -146,123 +190,14 @@ func (t *Tokenizer) Encode(dst []int64, text string, most int, special bool) (id
 	return dst, truncated
 }
 
-// split encodes added tokens as themselves and hands the text between them to the model.
-func (t *Tokenizer) split(ids []int64, text string) []int64 {
-	for len(t.added) > 0 {
-		at, a := t.find(text)
-		if at < 0 {
-			break
+// encode gives added tokens their ids and hands the text between them to the model, normalized.
+func (t *Tokenizer) encode(ids []int64, text string, enough int) []int64 {
+	return t.raw.cut(ids, text, enough, func(ids []int64, piece string, first bool) []int64 {
+		if t.normalize == nil {
+			return t.model.encode(ids, piece, enough, first)
 		}
-		head := text[:at]
-		if a.LStrip {
-			head = strings.TrimRightFunc(head, unicode.IsSpace)
-		}
-		if head != "" {
-			ids = t.model.encode(ids, head)
-		}
-		ids = append(ids, a.ID)
-		text = text[at+len(a.Content):]
-		if a.RStrip {
-			text = strings.TrimLeftFunc(text, unicode.IsSpace)
-		}
-	}
-	if text == "" {
-		return ids
-	}
-	return t.model.encode(ids, text)
-}
-
-// find returns the leftmost added token in text, the longest of those that begin there; -1 for none.
-func (t *Tokenizer) find(text string) (int, addedToken) {
-	best, token := -1, addedToken{}
-	for _, a := range t.added {
-		limit := len(text)
-		if best >= 0 {
-			limit = min(limit, best+len(a.Content))
-		}
-		if at := strings.Index(text[:limit], a.Content); at >= 0 && (best < 0 || at < best) {
-			best, token = at, a
-		}
-	}
-	return best, token
-}
-
-// specials reads which ids stand around a text.
-func (t *Tokenizer) specials(part *json.RawMessage, vocab map[string]int64) error {
-	kind, err := kindOf(part)
-	if err != nil {
-		return err
-	}
-	switch kind {
-	case "", "ByteLevel":
-		return nil
-	case "BertProcessing", "RobertaProcessing":
-		return t.pairSpecials(*part)
-	case "TemplateProcessing":
-		return t.templateSpecials(*part)
-	default:
-		return fmt.Errorf("%w: post-processor %q", ErrUnsupported, kind)
-	}
-}
-
-// pairSpecials reads {"sep": ["[SEP]", 3], "cls": ["[CLS]", 2]}.
-func (t *Tokenizer) pairSpecials(part json.RawMessage) error {
-	var p struct {
-		Sep, Cls []json.RawMessage
-	}
-	if err := json.Unmarshal(part, &p); err != nil {
-		return fmt.Errorf("read post-processor: %w", err)
-	}
-	id := func(pair []json.RawMessage) (int64, error) {
-		var n int64
-		if len(pair) != 2 {
-			return 0, fmt.Errorf("read post-processor: want a token and its id, got %d values", len(pair))
-		}
-		if err := json.Unmarshal(pair[1], &n); err != nil {
-			return 0, fmt.Errorf("read post-processor: %w", err)
-		}
-		return n, nil
-	}
-	cls, err := id(p.Cls)
-	if err != nil {
-		return err
-	}
-	sep, err := id(p.Sep)
-	if err != nil {
-		return err
-	}
-	t.before, t.after = []int64{cls}, []int64{sep}
-	return nil
-}
-
-// templateSpecials reads the template of a single text.
-func (t *Tokenizer) templateSpecials(part json.RawMessage) error {
-	var p struct {
-		Single []struct {
-			SpecialToken *struct{ ID string }
-			Sequence     *struct{ ID string }
-		}
-		SpecialTokens map[string]struct{ IDs []int64 } `json:"special_tokens"`
-	}
-	if err := json.Unmarshal(part, &p); err != nil {
-		return fmt.Errorf("read post-processor: %w", err)
-	}
-	seen := false
-	for _, piece := range p.Single {
-		switch {
-		case piece.Sequence != nil:
-			seen = true
-		case piece.SpecialToken != nil:
-			token, ok := p.SpecialTokens[piece.SpecialToken.ID]
-			if !ok {
-				return fmt.Errorf("read post-processor: special token %q has no ids", piece.SpecialToken.ID)
-			}
-			if seen {
-				t.after = append(t.after, token.IDs...)
-			} else {
-				t.before = append(t.before, token.IDs...)
-			}
-		}
-	}
-	return nil
+		return t.normal.cut(ids, t.normalize(piece), enough, func(ids []int64, piece string, begins bool) []int64 {
+			return t.model.encode(ids, piece, enough, first && begins)
+		})
+	})
 }

@@ -32,7 +32,10 @@ type bertNormalizer struct {
 	Lowercase    bool  `json:"lowercase"`
 }
 
-func loadWordPiece(f file) (model, map[string]int64, error) {
+// maxWordRunes bounds max_input_chars_per_word, which is 100 wherever it was seen.
+const maxWordRunes = 1000
+
+func loadWordPiece(f file) (*wordPiece, map[string]int64, error) {
 	var m struct {
 		Unknown  string           `json:"unk_token"`
 		Prefix   string           `json:"continuing_subword_prefix"`
@@ -47,9 +50,12 @@ func loadWordPiece(f file) (model, map[string]int64, error) {
 	if m.Prefix == "" {
 		return nil, nil, fmt.Errorf("%w: WordPiece without a prefix for inner pieces", ErrUnsupported)
 	}
+	if w.maxRunes <= 0 || w.maxRunes > maxWordRunes {
+		return nil, nil, fmt.Errorf("read WordPiece model: max_input_chars_per_word is %d, not between 1 and %d", w.maxRunes, maxWordRunes)
+	}
 	for token, id := range m.Vocab {
-		if id < 0 {
-			return nil, nil, fmt.Errorf("read WordPiece model: token %q has the id %d", token, id)
+		if len(token) > maxTokenBytes {
+			return nil, nil, fmt.Errorf("read WordPiece model: token %.20q has %d bytes, at most %d are read", token, len(token), maxTokenBytes)
 		}
 		if rest, ok := strings.CutPrefix(token, m.Prefix); ok && rest != "" {
 			w.inside[rest] = id
@@ -62,33 +68,22 @@ func loadWordPiece(f file) (model, map[string]int64, error) {
 		return nil, nil, fmt.Errorf("read WordPiece model: the unknown token %q is not in the vocabulary", m.Unknown)
 	}
 	w.unknown = id
-	return w, m.Vocab, w.pipeline(f)
+	kind, err := kindOf(f.PreTokenizer)
+	if err == nil && kind != "BertPreTokenizer" {
+		err = fmt.Errorf("%w: WordPiece behind the pre-tokenizer %q", ErrUnsupported, kind)
+	}
+	return w, m.Vocab, err
 }
 
-// pipeline accepts BERT's normalizer and pre-tokenizer and nothing else.
-func (w *wordPiece) pipeline(f file) error {
-	kind, err := kindOf(f.Normalizer)
-	if err != nil {
-		return err
-	}
-	if kind != "BertNormalizer" {
-		return fmt.Errorf("%w: WordPiece behind the normalizer %q", ErrUnsupported, kind)
-	}
-	if err := json.Unmarshal(*f.Normalizer, &w.norm); err != nil {
-		return fmt.Errorf("read normalizer: %w", err)
-	}
-	if kind, err = kindOf(f.PreTokenizer); err != nil {
-		return err
-	}
-	if kind != "BertPreTokenizer" {
-		return fmt.Errorf("%w: WordPiece behind the pre-tokenizer %q", ErrUnsupported, kind)
-	}
-	return nil
+// fuse takes over the normalizer where it is BERT's.
+func (w *wordPiece) fuse(normalizer *json.RawMessage) bool {
+	kind, err := kindOf(normalizer)
+	return err == nil && kind == "BertNormalizer" && json.Unmarshal(*normalizer, &w.norm) == nil
 }
 
 // encode implements model.
-func (w *wordPiece) encode(ids []int64, text string) []int64 {
-	text = w.decompose(text)
+func (w *wordPiece) encode(ids []int64, text string, enough int, _ bool) []int64 {
+	text = w.norm.decompose(text)
 	buffer := w.scratch.Get().(*[]byte)
 	word := (*buffer)[:0]
 	flush := func() {
@@ -97,7 +92,11 @@ func (w *wordPiece) encode(ids []int64, text string) []int64 {
 			word = word[:0]
 		}
 	}
+	strips := w.norm.stripsAccents()
 	for _, r := range text {
+		if len(ids) > enough {
+			break
+		}
 		if r < utf8.RuneSelf && (r|0x20 >= 'a' && r|0x20 <= 'z' || r >= '0' && r <= '9') {
 			if w.norm.Lowercase && r <= 'Z' && r >= 'A' {
 				r |= 0x20
@@ -109,15 +108,16 @@ func (w *wordPiece) encode(ids []int64, text string) []int64 {
 		case w.norm.CleanText && dropped(r):
 		case unicode.IsSpace(r):
 			flush()
-		case w.stripsAccents() && unicode.Is(unicode.Mn, r):
+		case strips && unicode.Is(unicode.Mn, r):
 		case punctuation(r) || w.norm.ChineseChars && chinese(r):
 			flush()
 			word = utf8.AppendRune(word, r)
 			flush()
+		case w.norm.Lowercase && r == 'İ':
+			word = append(word, "i\u0307"...)
+		case w.norm.Lowercase:
+			word = utf8.AppendRune(word, unicode.ToLower(r))
 		default:
-			if w.norm.Lowercase {
-				r = unicode.ToLower(r)
-			}
 			word = utf8.AppendRune(word, r)
 		}
 	}
@@ -127,28 +127,58 @@ func (w *wordPiece) encode(ids []int64, text string) []int64 {
 	return ids
 }
 
-func (w *wordPiece) stripsAccents() bool {
-	if w.norm.StripAccents != nil {
-		return *w.norm.StripAccents
+func (b bertNormalizer) stripsAccents() bool {
+	if b.StripAccents != nil {
+		return *b.StripAccents
 	}
-	return w.norm.Lowercase
+	return b.Lowercase
 }
 
 // decompose splits accents from their letters where they will be stripped. What clean_text drops goes first: it would
 // keep letters and accents apart otherwise.
-func (w *wordPiece) decompose(text string) string {
-	if !w.stripsAccents() || ascii(text) {
+func (b bertNormalizer) decompose(text string) string {
+	if !b.stripsAccents() || ascii(text) {
 		return text
 	}
-	if w.norm.CleanText {
+	if b.CleanText {
+		text = without(text, dropped)
+	}
+	return norm.NFD.String(text)
+}
+
+// apply is the whole normalizer, for tokenizers that need its result: those that look for added tokens in it.
+func (b bertNormalizer) apply(text string) string {
+	if b.CleanText {
 		text = strings.Map(func(r rune) rune {
-			if dropped(r) {
+			switch {
+			case dropped(r):
 				return -1
+			case unicode.IsSpace(r):
+				return ' '
 			}
 			return r
 		}, text)
 	}
-	return norm.NFD.String(text)
+	if b.ChineseChars {
+		var out strings.Builder
+		for _, r := range text {
+			if chinese(r) {
+				out.WriteByte(' ')
+				out.WriteRune(r)
+				out.WriteByte(' ')
+			} else {
+				out.WriteRune(r)
+			}
+		}
+		text = out.String()
+	}
+	if b.stripsAccents() {
+		text = without(norm.NFD.String(text), func(r rune) bool { return unicode.Is(unicode.Mn, r) })
+	}
+	if b.Lowercase {
+		text = lower(text)
+	}
+	return text
 }
 
 func ascii(s string) bool {

@@ -2,6 +2,7 @@
 
 The vocabularies are trained on the sample tweets of this project. With the real tweets named, their ids are hashed too.
 """
+import base64
 import glob
 import hashlib
 import json
@@ -9,7 +10,7 @@ import os
 import random
 import sys
 
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.join(HERE, "..", "..", "..")
@@ -26,6 +27,11 @@ HARD = [
     "[CLS] [SEP] [PAD] [UNK] [MASK]", "text[SEP]text", "[cls] lower", "<s> </s> <pad> <unk> <mask>", "a <mask> b", "a<mask>b", "  <mask>  ", "<S>", "[MASK][MASK]", "x [UNK]y",
     "𝒳 𝕄𝕒𝕥𝕙 𝟙𝟚", "\U00020000\U0002a6d6 rare han", "\uf900 compat \ufa0e", "e\u0301\u0301\u0301 stacked", "\u0301alone", "a\u200d\u200db", "\ue000private", "ｆｕｌｌ　ｗｉｄｔｈ", "＠ｆｕｌｌ",
     "it's  what's   'quoted' '' '", "'s", "'S 'T", "\u2019s typographic", "a'b'c", "x'll'll", "word" * 40, "é" * 101, "日" * 30, "tail'",
+]
+
+MORE = [
+    "q qq qqq qqqq qqqqq xqqy", "<unk>", "a<unk>b", "x<unk> <unk> y", "▁", "▁▁a▁b", "``quoted''", "ＦＵＬＬ ＜mask＞ ﾊﾟ", "e\u0301\u0301 ﬁ\u0301 ﬃ", "\u0e33 สำ", "\ufefb lam alef", "Thanks  For nothing at all", "THANKS FOR",
+    "  nothing  nothing ", "thanx ThanX", "the flight THE FLIGHT The  Flight", "İ i̇ I", "日本人 日 本", "LATE   la Late", "cafe\u0301 café  x   y    z", "@user@user @USER", "a\rb\r\nc\n", "\u200b\u200bhello", "\x01hello", "\x01", "\x01 x", "\u00ad\u00adsoft", "a </s> b</s>c", "</s>", " \u200b x",
 ]
 
 
@@ -67,8 +73,6 @@ def cased(lines):
 
 
 def roberta(lines, prefix):
-    from tokenizers import AddedToken
-
     t = Tokenizer(models.BPE())
     t.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix)
     t.decoder = decoders.ByteLevel()
@@ -78,13 +82,64 @@ def roberta(lines, prefix):
     return t
 
 
+def charsmap():
+    """The small table of characters that the fixtures of models were made with."""
+    with open(os.path.join(HERE, "..", "..", "testdata", "architectures", "xlm-roberta", "tokenizer.json")) as f:
+        return base64.b64decode(json.load(f)["normalizer"]["precompiled_charsmap"])
+
+
+def unigram(lines, normalizer, pre_tokenizer):
+    """As SentencePiece exports are; q and qq make words with equally likely pieces."""
+    t = Tokenizer(models.Unigram())
+    t.normalizer, t.pre_tokenizer = normalizer, pre_tokenizer
+    t.train_from_iterator(lines, trainers.UnigramTrainer(vocab_size=900, special_tokens=["<s>", "<pad>", "</s>", "<unk>"], unk_token="<unk>", show_progress=False))
+    vocab = [(p, s) for p, s in json.loads(t.to_str())["model"]["vocab"] if p.strip("q")]
+    t.model = models.Unigram([*vocab, ("q", -5.0), ("qq", -10.0), ("qqq", -15.0), ("<mask>", 0.0)], 3, False)
+    t.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>", AddedToken("<mask>", lstrip=True, special=True)])
+    t.post_processor = processors.TemplateProcessing(single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)])
+    return t
+
+
+def xlmr(lines):
+    return unigram(lines, normalizers.Precompiled(charsmap()), pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()]))
+
+
+def albert(lines):
+    steps = [normalizers.Replace("``", '"'), normalizers.NFKD(), normalizers.StripAccents(), normalizers.Lowercase(), normalizers.Replace(Regex(" {2,}"), " "), normalizers.Strip()]
+    t = unigram(lines, normalizers.Sequence(steps), pre_tokenizers.Metaspace())
+    t.add_tokens([AddedToken("Thanks For", normalized=True), AddedToken("nothing", normalized=True, lstrip=True, rstrip=True), AddedToken("ThanX", normalized=False)])
+    return t
+
+
+def t5(lines):
+    steps = [normalizers.Precompiled(charsmap()), normalizers.Strip(left=False), normalizers.Replace(Regex(" {2,}"), "▁")]
+    return unigram(lines, normalizers.Sequence(steps), pre_tokenizers.Metaspace(prepend_scheme="first"))
+
+
+def bert_added(lines):
+    t = bert(lines)
+    t.normalizer = normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=True)
+    t.add_tokens([AddedToken("The Flight", normalized=True), AddedToken("İ", normalized=True), AddedToken("日本", normalized=True), AddedToken("LATE", normalized=False, rstrip=True), AddedToken("la", normalized=True)])
+    return t
+
+
+def modern(lines):
+    t = roberta(lines, False)
+    t.normalizer = normalizers.NFC()
+    t.add_tokens([AddedToken("  ", normalized=True), AddedToken("   ", normalized=True), AddedToken("cafe\u0301", normalized=True), AddedToken("@user", normalized=False)])
+    t.post_processor = processors.TemplateProcessing(single="<s> $A </s>", pair="<s> $A </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)])
+    return t
+
+
 def main():
     lines = corpus()
     real = [json.loads(l)["text"] for l in open(sys.argv[1])] if len(sys.argv) > 1 else []
     texts = HARD + tweets(500)
-    for name, t in {"bert": bert(lines), "bert-cased": cased(lines), "roberta": roberta(lines, False), "roberta-prefix": roberta(lines, True)}.items():
+    large = {"bert": bert(lines), "bert-cased": cased(lines), "roberta": roberta(lines, False), "roberta-prefix": roberta(lines, True)}
+    small = {"xlm-roberta": xlmr(lines), "albert": albert(lines), "t5": t5(lines), "bert-added": bert_added(lines), "modern": modern(lines)}
+    for name, t in {**large, **small}.items():
         t.save(os.path.join(HERE, name + ".json"), pretty=False)
-        golden = {"texts": [{"text": x, "ids": t.encode(x).ids} for x in texts]}
+        golden = {"texts": [{"text": x, "ids": t.encode(x).ids} for x in (texts if name in large else MORE + texts[: len(HARD) + 60])]}
         if real:
             h = hashlib.sha256()
             for x in real:
