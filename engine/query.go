@@ -25,7 +25,9 @@ var (
 func (e *sqlEngine) query(ctx context.Context, q queries.Query) (queries.Result, error) {
 	ctx, cancel := context.WithCancel(functions.WithVersions(withStatement(ctx, q.SQL, q.Tables), versionIDs(q.Models)))
 	if q.Count != nil {
-		ctx = models.WithUsage(ctx, q.Count)
+		ctx = models.WithUsage(ctx, func(u models.Usage) {
+			q.Count(u.Scored, u.Known, u.Truncated, u.Failed)
+		})
 	}
 	result, err := e.start(ctx, q, cancel)
 	if err != nil {

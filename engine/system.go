@@ -130,6 +130,8 @@ var progressSchema = tables.Schema{
 	{Name: "reason", Type: textType},
 	{Name: "texts_scored", Type: longType, Comment: "that models scored"},
 	{Name: "texts_known", Type: longType, Comment: "whose predictions were known: see smelt.predictions"},
+	{Name: "texts_truncated", Type: longType, Comment: "that had more tokens than the model takes, and were cut; those known among them"},
+	{Name: "texts_failed", Type: longType, Comment: "whose prediction is NULL, because the model gave none"},
 }
 
 // eachBatch calls f for every batch of every flow, table by table, newest first.
@@ -156,7 +158,8 @@ func (e *Engine) progress(ctx context.Context) (tables.Relation, error) {
 	b := tables.NewBatch(progressSchema, 0)
 	err := e.eachBatch(ctx, func(s queries.Status, p queries.Progress) {
 		appendRow(b, s.Database, s.Table, p.Version, p.Started, p.Duration.Milliseconds(), p.Read.Milliseconds(), p.Query.Milliseconds(),
-			p.Write.Milliseconds(), p.RowsIn, p.RowsOut, p.Dropped, p.Quarantined, p.Files, p.Bytes, p.Strategy, p.Reason, p.Scored, p.Known)
+			p.Write.Milliseconds(), p.RowsIn, p.RowsOut, p.Dropped, p.Quarantined, p.Files, p.Bytes, p.Strategy, p.Reason,
+			p.Scored, p.Known, p.Truncated, p.Failed)
 	})
 	return tables.FromBatches(progressSchema, b), err
 }

@@ -159,6 +159,7 @@ func (i *applyIter) advance(ctx *sql.Context) error {
 	if err := <-now.scored; err != nil {
 		return err
 	}
+	cacheOf(ctx).warn(ctx)
 	if next != nil {
 		i.start(ctx, next)
 		i.ahead = next

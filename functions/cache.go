@@ -34,23 +34,25 @@ type need struct {
 	text string
 }
 
-// run asks the model about the texts; results are models.Classification, []float32 or []models.Keyword.
+// run asks the model about the texts; results are models.Classification, []float32 or []models.Keyword, and nil where the
+// model has no answer.
 func (t task) run(ctx context.Context, p Predictor, texts []string) ([]any, error) {
 	out := make([]any, len(texts))
+	ctx = cacheOf(ctx).listening(ctx)
 	switch t.kind {
 	case taskClassify:
 		found, err := p.Classify(ctx, t.model, texts)
-		return fill(out, found, err)
+		return fill(out, found, err, func(c models.Classification) bool { return !c.Failed })
 	case taskEmbed:
 		found, err := p.Embed(ctx, t.model, texts)
-		return fill(out, found, err)
+		return fill(out, found, err, func(v []float32) bool { return v != nil })
 	case taskKeywords:
 		var o models.KeywordOptions
 		if err := json.Unmarshal([]byte(t.options), &o); err != nil {
 			return nil, fmt.Errorf("read options of keywords: %w", err)
 		}
 		found, err := p.Keywords(ctx, t.model, texts, o)
-		return fill(out, found, err)
+		return fill(out, found, err, func(k []models.Keyword) bool { return k != nil })
 	default:
 		return nil, fmt.Errorf("ask model %q: no task of kind %d", t.model, t.kind)
 	}
@@ -66,7 +68,7 @@ func (t task) guarded(ctx context.Context, p Predictor, texts []string) (results
 	return t.run(ctx, p, texts)
 }
 
-func fill[T any](out []any, found []T, err error) ([]any, error) {
+func fill[T any](out []any, found []T, err error, answers func(T) bool) ([]any, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +76,9 @@ func fill[T any](out []any, found []T, err error) ([]any, error) {
 		return nil, fmt.Errorf("ask model: %d answers for %d texts", len(found), len(out))
 	}
 	for i, f := range found {
-		out[i] = f
+		if answers(f) {
+			out[i] = f
+		}
 	}
 	return out, nil
 }
@@ -102,6 +106,8 @@ type statementCache struct {
 	pinned       map[string]string      // normal name -> ID, given with the statement
 	young, old   map[need]any
 	weight, half int // bytes in young, and how many it may hold
+
+	troubles map[string]*trouble // by ID of a version
 }
 
 type cacheKey struct{}
@@ -120,7 +126,7 @@ func WithVersions(ctx context.Context, versions map[string]string) context.Conte
 }
 
 func newStatementCache(bytes int) *statementCache {
-	return &statementCache{young: map[need]any{}, half: bytes / 2, pins: map[string]models.Info{}}
+	return &statementCache{young: map[need]any{}, half: bytes / 2, pins: map[string]models.Info{}, troubles: map[string]*trouble{}}
 }
 
 // cacheOf returns the statement's cache, or nil, on which get and put do nothing.

@@ -3,6 +3,7 @@ package functions
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/dolthub/go-mysql-server/sql"
@@ -105,6 +106,10 @@ func (c *call) Eval(ctx *sql.Context, row sql.Row) (any, error) {
 		}
 		found[i] = results[0]
 		cache.put(n, results[0])
+		cache.warn(ctx)
+	}
+	if slices.Contains(found, nil) {
+		return nil, nil // the model has no answer
 	}
 	return j.result(found)
 }

@@ -84,6 +84,7 @@ func (f *fake) Embed(_ context.Context, model string, texts []string) ([][]float
 func (f *fake) Keywords(_ context.Context, model string, texts []string, o models.KeywordOptions) ([][]models.Keyword, error) {
 	out := make([][]models.Keyword, len(texts))
 	for i, t := range texts {
+		out[i] = []models.Keyword{}
 		for _, w := range strings.Fields(t) {
 			if o.TopN == 0 || len(out[i]) < o.TopN {
 				out[i] = append(out[i], models.Keyword{Term: w, Score: 0.5})

@@ -25,11 +25,18 @@ const (
 // encoded is the ids of one text.
 type encoded struct {
 	ids []int64
-	at  int // position among the texts
+	at  int  // position among the texts
+	cut bool // there were more ids than the model takes
 }
 
-// run scores texts and calls result with the values of each: from several goroutines, once for each text.
-func (r *Registry) run(ctx context.Context, m *model, texts []string, result func(i int, values []float32) error) error {
+// outcome is what a model gave for one text.
+type outcome struct {
+	values []float32
+	cut    bool // of a part of the text: it had more tokens than the model takes
+}
+
+// run scores texts and calls result with the outcome of each: from several goroutines, once for each text.
+func (r *Registry) run(ctx context.Context, m *model, texts []string, result func(i int, o outcome) error) error {
 	switch {
 	case m.settings.Encoder != "":
 		return r.runHead(ctx, m, texts, result)
@@ -40,7 +47,7 @@ func (r *Registry) run(ctx context.Context, m *model, texts []string, result fun
 }
 
 // forward is run by the graph of the model, whatever is known.
-func (r *Registry) forward(ctx context.Context, m *model, texts []string, result func(i int, values []float32) error) error {
+func (r *Registry) forward(ctx context.Context, m *model, texts []string, result func(i int, o outcome) error) error {
 	release, err := r.acquire(m)
 	if err != nil {
 		return err
@@ -99,10 +106,14 @@ func (r *Registry) encode(ctx context.Context, m *model, texts []string) ([]enco
 				var ids []int64
 				for i := from; i < to; i++ {
 					start := len(ids)
-					ids, _ = m.tokens.Encode(ids, m.prepare(texts[i]), m.info.MaxTokens, m.settings.Special)
-					rows[i] = encoded{ids: ids[start:len(ids):len(ids)], at: i}
+					var cut bool
+					ids, cut = m.tokens.Encode(ids, m.prepare(texts[i]), m.info.MaxTokens, m.settings.Special)
+					rows[i] = encoded{ids: ids[start:len(ids):len(ids)], at: i, cut: cut}
+					if err := ctx.Err(); err != nil {
+						return err // texts may be long
+					}
 				}
-				return ctx.Err()
+				return nil
 			})
 		})
 	}
@@ -116,7 +127,7 @@ var bufferPool = sync.Pool{New: func() any { return new(buffers) }}
 
 // score runs one batch. Rows are padded to the longest with id 0, which the mask hides. A text without any token gets
 // one hidden token, and so a result.
-func (m *model) score(ctx context.Context, batch []encoded, result func(i int, values []float32) error) error {
+func (m *model) score(ctx context.Context, batch []encoded, result func(i int, o outcome) error) error {
 	width := max(1, len(batch[len(batch)-1].ids))
 	b := bufferPool.Get().(*buffers)
 	defer bufferPool.Put(b)
@@ -140,7 +151,7 @@ func (m *model) score(ctx context.Context, batch []encoded, result func(i int, v
 }
 
 // split hands each text its values; an output with a vector for each token is pooled over the tokens.
-func (m *model) split(out onnx.Tensor, batch []encoded, mask []int64, width int, result func(i int, values []float32) error) error {
+func (m *model) split(out onnx.Tensor, batch []encoded, mask []int64, width int, result func(i int, o outcome) error) error {
 	if len(out.Shape) < 2 || out.Shape[0] != int64(len(batch)) {
 		return fmt.Errorf("the model gave a tensor of shape %v for %d texts", out.Shape, len(batch))
 	}
@@ -156,7 +167,7 @@ func (m *model) split(out onnx.Tensor, batch []encoded, mask []int64, width int,
 		case len(out.Shape) == 3:
 			values = mean(values, mask[i*width:(i+1)*width], int(out.Shape[2]))
 		}
-		if err := result(row.at, values); err != nil {
+		if err := result(row.at, outcome{values, row.cut}); err != nil {
 			return err
 		}
 	}

@@ -88,9 +88,12 @@ func (r *Registry) learn(ctx context.Context, l *train.Lesson) (*material, *trai
 		return nil, nil, fmt.Errorf("option encoder = %q: %w", p.Encoder, err)
 	}
 	unique := slices.Compact(slices.Clone(p.Texts)) // they are sorted
-	vectors, err := r.embed(ctx, encoder, unique, r.run)
+	vectors, _, err := r.embed(ctx, encoder, unique)
 	if err != nil {
 		return nil, nil, err
+	}
+	if at := slices.IndexFunc(vectors, func(v []float32) bool { return v == nil }); at >= 0 {
+		return nil, nil, fmt.Errorf("%w: the encoder %q gives no numbers for the text %.40q", ErrInvalid, encoder.info.Name, unique[at])
 	}
 	for i, k := 0, -1; i < len(p.Texts); i++ {
 		if i == 0 || p.Texts[i] != p.Texts[i-1] {
@@ -186,8 +189,8 @@ func (r *Registry) probeHead(ctx context.Context, m *model) error {
 	if err := r.open(m); err != nil {
 		return err
 	}
-	return r.run(ctx, m, probeTexts, func(i int, values []float32) error {
-		if _, err := m.classification(values); err != nil {
+	return r.run(ctx, m, probeTexts, func(i int, o outcome) error {
+		if _, err := m.classification(o.values); err != nil {
 			return fmt.Errorf("%w: a first run, of the text %.20q: %w", ErrInvalid, probeTexts[i], err)
 		}
 		return nil
@@ -244,7 +247,7 @@ func (r *Registry) headEncoder(m *model) (*model, error) {
 }
 
 // runHead is run by a head: the vectors of its encoder, and from each a logit for each label.
-func (r *Registry) runHead(ctx context.Context, m *model, texts []string, result func(i int, values []float32) error) error {
+func (r *Registry) runHead(ctx context.Context, m *model, texts []string, result func(i int, o outcome) error) error {
 	release, err := r.acquire(m)
 	if err != nil {
 		return err
@@ -255,11 +258,14 @@ func (r *Registry) runHead(ctx context.Context, m *model, texts []string, result
 		return err
 	}
 	head := m.head
-	return r.run(ctx, encoder, texts, func(i int, vector []float32) error {
-		if len(vector) != head.Dimension() {
-			return fmt.Errorf("the encoder gave a vector of %d, the head takes %d", len(vector), head.Dimension())
+	return r.run(ctx, encoder, texts, func(i int, o outcome) error {
+		if len(o.values) != head.Dimension() {
+			return fmt.Errorf("the encoder gave a vector of %d, the head takes %d", len(o.values), head.Dimension())
 		}
-		return result(i, head.Logits(normalized(vector)))
+		if finite(o.values) == nil {
+			o.values = head.Logits(normalized(o.values))
+		}
+		return result(i, o)
 	})
 }
 

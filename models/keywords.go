@@ -5,7 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"sync"
+	"slices"
 )
 
 // defaultCandidates is nr_candidates of KeyBERT.
@@ -13,9 +13,6 @@ const defaultCandidates = 20
 
 // maxSets bounds what max-sum tries for one text: a million sets of ten take some 50 ms.
 const maxSets = 1_000_000
-
-// maxCachedTerms bounds the embeddings of terms that are kept, about 16 MB at 128 dimensions.
-const maxCachedTerms = 32_768
 
 // Keyword is a term of a text and its cosine similarity to the whole, rounded to four digits.
 type Keyword struct {
@@ -64,7 +61,8 @@ func (o KeywordOptions) filled() (KeywordOptions, error) {
 }
 
 // Keywords returns the terms of each text that are most like the whole, as KeyBERT's extract_keywords does for one
-// document at a time. Terms of equal score are in alphabetical order, which KeyBERT leaves open.
+// document at a time; nil where the model gave nothing that can be used, which WithUsage tells. Terms of equal score are in
+// alphabetical order, which KeyBERT leaves open.
 func (r *Registry) Keywords(ctx context.Context, name string, texts []string, o KeywordOptions) ([][]Keyword, error) {
 	o, err := o.filled()
 	if err != nil {
@@ -84,8 +82,14 @@ func (r *Registry) Keywords(ctx context.Context, name string, texts []string, o 
 // a hundred times as long.
 func (r *Registry) rememberedKeywords(ctx context.Context, m *model, texts []string, o KeywordOptions) ([][]Keyword, error) {
 	if r.cfg.Ledger == nil {
-		count(ctx, len(texts), 0)
-		return r.keywords(ctx, m, texts, o)
+		m.tell(ctx, Usage{Scored: len(texts)})
+		found, cut, err := r.keywords(ctx, m, texts, o)
+		for i := range found {
+			if found[i] != nil && cut[i] {
+				m.tell(ctx, Usage{Truncated: 1})
+			}
+		}
+		return found, err
 	}
 	out := make([][]Keyword, len(texts))
 	key, err := json.Marshal(o)
@@ -93,36 +97,49 @@ func (r *Registry) rememberedKeywords(ctx context.Context, m *model, texts []str
 		return nil, fmt.Errorf("keep keywords: %w", err)
 	}
 	task := "keywords " + string(key)
-	take := func(i int, output string) (bool, error) { return json.Unmarshal([]byte(output), &out[i]) == nil, nil }
+	take := func(i int, output string) (bool, error) {
+		ok := json.Unmarshal([]byte(output), &out[i]) == nil
+		if out[i] == nil {
+			out[i] = []Keyword{} // a text without any word
+		}
+		return ok, nil
+	}
 	return out, r.remembered(ctx, m, task, texts, take, func(texts []string) ([]string, error) {
-		found, err := r.keywords(ctx, m, texts, o)
+		found, cut, err := r.keywords(ctx, m, texts, o)
 		if err != nil {
 			return nil, err
 		}
 		outputs := make([]string, len(found))
 		for i, f := range found {
+			if f == nil {
+				continue
+			}
 			text, err := json.Marshal(f)
 			if err != nil {
 				return nil, fmt.Errorf("keep keywords: %w", err)
 			}
-			outputs[i] = string(text)
+			outputs[i] = markCut(string(text), cut[i])
 		}
 		return outputs, nil
 	})
 }
 
-func (r *Registry) keywords(ctx context.Context, m *model, texts []string, o KeywordOptions) ([][]Keyword, error) {
+// keywords returns the keywords of each text, nil where there are none to be had, and which texts were cut.
+func (r *Registry) keywords(ctx context.Context, m *model, texts []string, o KeywordOptions) (out [][]Keyword, cut []bool, err error) {
 	v, err := newVectorizer(o)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	docs, err := r.embed(ctx, m, texts, r.run)
+	docs, cut, err := r.embed(ctx, m, texts)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	seeds, err := r.embed(ctx, m, o.Seeds, r.run)
+	seeds, _, err := r.embed(untold(ctx), m, o.Seeds)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	if at := slices.IndexFunc(seeds, func(v []float32) bool { return v == nil }); at >= 0 {
+		return nil, nil, fmt.Errorf("keywords with %q: it gives no numbers for the seed %.40q", m.info.Name, o.Seeds[at])
 	}
 	found := make([]candidates, len(texts))
 	terms := make([][]string, len(texts))
@@ -132,25 +149,30 @@ func (r *Registry) keywords(ctx context.Context, m *model, texts []string, o Key
 	}
 	vectors, err := r.embedTerms(ctx, m, terms)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	out := make([][]Keyword, len(texts))
+	out = make([][]Keyword, len(texts))
 	for i := range texts {
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return nil, nil, err
+		}
+		if docs[i] == nil {
+			continue
 		}
 		of := make([][]float32, len(terms[i]))
 		for j, t := range terms[i] {
 			of[j] = vectors[t]
 		}
-		out[i] = o.rank(guided(docs[i], seeds), terms[i], of)
+		if out[i] = o.rank(guided(docs[i], seeds), terms[i], of); out[i] == nil {
+			out[i] = []Keyword{} // nil is for a text without a vector
+		}
 		for j, k := range out[i] {
 			if cased, ok := found[i].cased[k.Term]; ok {
 				out[i][j].Term = cased
 			}
 		}
 	}
-	return out, nil
+	return out, cut, nil
 }
 
 // rank picks the keywords of a text; all vectors have the length 1, or 0.
@@ -163,56 +185,4 @@ func (o KeywordOptions) rank(doc []float32, terms []string, vectors [][]float32)
 	default:
 		return nearest(doc, terms, vectors, o.TopN)
 	}
-}
-
-// embedTerms embeds the terms of all texts, each once; those met before come from the cache.
-func (r *Registry) embedTerms(ctx context.Context, m *model, terms [][]string) (map[string][]float32, error) {
-	vectors := map[string][]float32{}
-	var missing []string
-	for _, of := range terms {
-		for _, t := range of {
-			if _, ok := vectors[t]; ok {
-				continue
-			}
-			v, ok := r.terms.get(m.info.Digest, t)
-			if !ok {
-				missing = append(missing, t)
-			}
-			vectors[t] = v
-		}
-	}
-	fresh, err := r.embed(ctx, m, missing, r.run)
-	if err != nil {
-		return nil, err
-	}
-	for i, t := range missing {
-		vectors[t] = fresh[i]
-		r.terms.put(m.info.Digest, t, fresh[i])
-	}
-	return vectors, nil
-}
-
-// termCache keeps embeddings of terms: tweets repeat their words, and embedding them is what keywords cost. When it is
-// full it starts over, which costs one embedding of each term in use.
-type termCache struct {
-	mu      sync.Mutex
-	vectors map[string][]float32 // by digest of the encoder and term
-}
-
-func newTermCache() *termCache { return &termCache{vectors: map[string][]float32{}} }
-
-func (c *termCache) get(digest, term string) ([]float32, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	v, ok := c.vectors[digest+" "+term]
-	return v, ok
-}
-
-func (c *termCache) put(digest, term string, v []float32) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.vectors) >= maxCachedTerms {
-		clear(c.vectors)
-	}
-	c.vectors[digest+" "+term] = v
 }

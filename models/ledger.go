@@ -5,7 +5,9 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -22,17 +24,37 @@ type Ledger interface {
 	Add(model, name string, inputs []InputDigest, outputs []string, each time.Duration)
 }
 
+// Usage is news of the texts that a model is asked about.
+type Usage struct {
+	Model     *Info // not to be changed
+	Scored    int   // texts that the model is about to score
+	Known     int   // texts that the ledger knew
+	Truncated int   // texts that had more tokens than the model takes, and were cut, the known ones included
+	Failed    int   // texts for which the model has no answer
+	Fault     error // why, of one of these
+}
+
 type usageKey struct{}
 
-// WithUsage returns a context under which tell is told of texts: how many a model is about to score, and how many the
-// ledger knew. It is called from several goroutines.
-func WithUsage(ctx context.Context, tell func(scored, found int)) context.Context {
+// WithUsage returns a context under which tell is told the news, and whoever was told before still is. It is called from
+// several goroutines.
+func WithUsage(ctx context.Context, tell func(Usage)) context.Context {
+	if before, ok := ctx.Value(usageKey{}).(func(Usage)); ok {
+		own := tell
+		tell = func(u Usage) { before(u); own(u) }
+	}
 	return context.WithValue(ctx, usageKey{}, tell)
 }
 
-func count(ctx context.Context, scored, found int) {
-	if tell, ok := ctx.Value(usageKey{}).(func(scored, found int)); ok {
-		tell(scored, found)
+// untold is ctx for texts that nobody asked about, as the seeds of keywords.
+func untold(ctx context.Context) context.Context {
+	return context.WithValue(ctx, usageKey{}, func(Usage) {})
+}
+
+func (m *model) tell(ctx context.Context, u Usage) {
+	if tell, ok := ctx.Value(usageKey{}).(func(Usage)); ok && u != (Usage{}) {
+		u.Model = &m.info
+		tell(u)
 	}
 }
 
@@ -49,11 +71,19 @@ func digestInputs(task string, texts []string) []InputDigest {
 }
 
 // outputs gives the raw values of each text: from the ledger where it knows them, else from the model. result is called
-// from several goroutines, once for each text.
+// from several goroutines, once for each text that has an answer.
 func (r *Registry) outputs(ctx context.Context, m *model, texts []string, result func(i int, values []float32) error) error {
 	if r.cfg.Ledger == nil {
-		count(ctx, len(texts), 0)
-		return r.run(ctx, m, texts, result)
+		m.tell(ctx, Usage{Scored: len(texts)})
+		return r.run(ctx, m, texts, func(i int, o outcome) error {
+			if !m.sound(ctx, o) {
+				return nil
+			}
+			if o.cut {
+				m.tell(ctx, Usage{Truncated: 1})
+			}
+			return result(i, o.values)
+		})
 	}
 	take := func(i int, output string) (bool, error) {
 		values, err := parseOutput(output)
@@ -64,15 +94,58 @@ func (r *Registry) outputs(ctx context.Context, m *model, texts []string, result
 	}
 	return r.remembered(ctx, m, "", texts, take, func(texts []string) ([]string, error) {
 		fresh := make([]string, len(texts))
-		return fresh, r.run(ctx, m, texts, func(i int, values []float32) error {
-			fresh[i] = formatOutput(values)
+		return fresh, r.run(ctx, m, texts, func(i int, o outcome) error {
+			if m.sound(ctx, o) {
+				fresh[i] = markCut(formatOutput(o.values), o.cut)
+			}
 			return nil
 		})
 	})
 }
 
+// sound reports whether the model gave numbers. What is none is no prediction, of this text and of no other.
+func (m *model) sound(ctx context.Context, o outcome) bool {
+	fault := finite(o.values)
+	if fault != nil {
+		m.tell(ctx, Usage{Failed: 1, Fault: fault})
+	}
+	return fault == nil
+}
+
+// finite returns an error for values that are no numbers.
+func finite(values []float32) error {
+	for _, v := range values {
+		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+			return fmt.Errorf("the model gave %v, which is no number", v)
+		}
+	}
+	return nil
+}
+
+// What stands around the output of a text that was cut: whoever learns the prediction from the ledger learns that, too.
+const (
+	cutPrefix = `{"truncated":true,"output":`
+	cutSuffix = `}`
+)
+
+func markCut(output string, cut bool) string {
+	if cut {
+		return cutPrefix + output + cutSuffix
+	}
+	return output
+}
+
+// unmarkCut is the reverse of markCut.
+func unmarkCut(text string) (output string, cut bool) {
+	if output, cut = strings.CutPrefix(text, cutPrefix); cut {
+		return strings.TrimSuffix(output, cutSuffix), true
+	}
+	return text, false
+}
+
 // remembered has each text scored once, whoever asks and however many at a time: the ledger answers, or another call that
-// is scoring the text is waited for, or score gives the outputs. take reads one; ok false asks for another.
+// is scoring the text is waited for, or score gives the outputs, "" where there is none. take reads one; ok false asks for
+// another.
 func (r *Registry) remembered(ctx context.Context, m *model, task string, texts []string, take func(i int, output string) (ok bool, err error), score func(texts []string) ([]string, error)) error {
 	inputs := digestInputs(task, texts)
 	open := make([]int, len(texts)) // places of texts without an answer
@@ -84,7 +157,7 @@ func (r *Registry) remembered(ctx context.Context, m *model, task string, texts 
 		if err != nil {
 			return err
 		}
-		count(ctx, 0, len(open)-len(missing))
+		m.tell(ctx, Usage{Known: len(open) - len(missing)})
 		mine, theirs, ends := r.claims.take(m.info.Digest, inputs, missing)
 		if err := r.fresh(ctx, m, texts, inputs, mine, take, score); err != nil {
 			return err
@@ -108,17 +181,23 @@ func (r *Registry) known(ctx context.Context, m *model, inputs []InputDigest, op
 		asked[i] = inputs[at]
 	}
 	r.cfg.Ledger.Find(ctx, m.info.Digest, asked, outputs)
+	truncated := 0
 	for i, at := range open {
+		output, cut := unmarkCut(outputs[i])
 		ok := false
-		if outputs[i] != "" {
-			if ok, err = take(at, outputs[i]); err != nil {
+		if output != "" {
+			if ok, err = take(at, output); err != nil {
 				return nil, err
 			}
 		}
-		if !ok {
+		switch {
+		case !ok:
 			missing = append(missing, at)
+		case cut:
+			truncated++
 		}
 	}
+	m.tell(ctx, Usage{Truncated: truncated})
 	return missing, nil
 }
 
@@ -134,7 +213,7 @@ func (r *Registry) fresh(ctx context.Context, m *model, texts []string, inputs [
 	if err != nil {
 		return err
 	}
-	if count(ctx, len(mine), claimed-len(mine)); len(mine) == 0 {
+	if m.tell(ctx, Usage{Scored: len(mine), Known: claimed - len(mine)}); len(mine) == 0 {
 		return nil
 	}
 	asked, named, began := make([]string, len(mine)), make([]InputDigest, len(mine)), time.Now()
@@ -145,11 +224,20 @@ func (r *Registry) fresh(ctx context.Context, m *model, texts []string, inputs [
 	if err != nil {
 		return err
 	}
+	truncated := 0
 	for i, at := range mine {
-		if ok, err := take(at, outputs[i]); err != nil || !ok {
-			return errors.Join(err, fmt.Errorf("read output %.40q", outputs[i]))
+		output, cut := unmarkCut(outputs[i])
+		if output == "" {
+			continue
+		}
+		if ok, err := take(at, output); err != nil || !ok {
+			return errors.Join(err, fmt.Errorf("read output %.40q", output))
+		}
+		if cut {
+			truncated++
 		}
 	}
+	m.tell(ctx, Usage{Truncated: truncated})
 	r.cfg.Ledger.Add(m.info.Digest, m.info.Name, named, outputs, time.Since(began)/time.Duration(len(mine)))
 	return nil
 }

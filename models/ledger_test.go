@@ -85,10 +85,10 @@ func TestWithALedgerEachTextIsScoredOnce(t *testing.T) {
 				require.NoError(t, err)
 				var scored, known int
 				var mu sync.Mutex
-				ctx := WithUsage(t.Context(), func(s, k int) {
+				ctx := WithUsage(t.Context(), func(u Usage) {
 					mu.Lock()
 					defer mu.Unlock()
-					scored, known = scored+s, known+k
+					scored, known = scored+u.Scored, known+u.Known
 				})
 				asked := texts
 				if round == 0 {
@@ -153,10 +153,10 @@ func TestCallsThatMeetScoreEachTextOnce(t *testing.T) {
 	texts := benchmarkTexts(400)
 	var mu sync.Mutex
 	scored := 0
-	ctx := WithUsage(t.Context(), func(s, _ int) {
+	ctx := WithUsage(t.Context(), func(u Usage) {
 		mu.Lock()
 		defer mu.Unlock()
-		scored += s
+		scored += u.Scored
 	})
 	var calls sync.WaitGroup
 	for i := range 12 {

@@ -87,15 +87,16 @@ type Classification struct {
 	Score    float64      // its probability
 	Scores   []LabelScore // of every label, in the model's order
 	Selected []string     // multi-label: those over their thresholds, most likely first
+	Failed   bool         // it says nothing: what it gave is no answer
 }
 
 // Registry holds the models that can be called. It is safe for concurrent use.
 type Registry struct {
 	cfg     Config
 	slots   chan struct{} // one for each thread that scores; the queue of all sessions
-	terms   *termCache
+	terms   *vectorCache  // of keywords, of length 1
+	vectors *vectorCache  // of texts
 	claims  claims
-	vectors vectorCache
 
 	change  sync.Mutex              // held during a change of the catalogue, I/O included
 	catalog atomic.Pointer[catalog] // what can be called now
@@ -114,7 +115,7 @@ func Open(c Config) (*Registry, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	r := &Registry{cfg: c, slots: make(chan struct{}, c.Workers), models: map[string]*model{}, terms: newTermCache(), claims: claims{all: map[claim]chan struct{}{}}}
+	r := &Registry{cfg: c, slots: make(chan struct{}, c.Workers), models: map[string]*model{}, terms: newVectorCache(termVectorBytes), vectors: newVectorCache(textVectorBytes), claims: claims{all: map[claim]chan struct{}{}}}
 	shipped, err := shippedVersions()
 	if err != nil {
 		return nil, err
@@ -301,13 +302,14 @@ func (r *Registry) acquire(m *model) (release func(), err error) {
 	}
 }
 
-// Classify labels texts with a classifier, one classification for each text.
+// Classify labels texts with a classifier, one classification for each text; it has Failed where the model gave
+// something that is no answer, which WithUsage tells.
 func (r *Registry) Classify(ctx context.Context, name string, texts []string) ([]Classification, error) {
 	m, err := r.loaded(name, Classifier)
 	if err != nil {
 		return nil, err
 	}
-	out := make([]Classification, len(texts))
+	out := slices.Repeat([]Classification{{Failed: true}}, len(texts))
 	err = r.outputs(ctx, m, texts, func(i int, logits []float32) error {
 		c, err := m.classification(logits)
 		out[i] = c
@@ -319,19 +321,15 @@ func (r *Registry) Classify(ctx context.Context, name string, texts []string) ([
 	return out, nil
 }
 
-// Embed returns the embedding of each text: length 1, or all zero for a text without a known word.
+// Embed returns the embedding of each text: length 1, all zero for a text without a known word, nil where the model gave
+// something that is no vector, which WithUsage tells.
 func (r *Registry) Embed(ctx context.Context, name string, texts []string) ([][]float32, error) {
 	m, err := r.loaded(name, Encoder)
 	if err != nil {
 		return nil, err
 	}
-	return r.embed(ctx, m, texts, r.outputs)
-}
-
-// embed makes embeddings of what run gives.
-func (r *Registry) embed(ctx context.Context, m *model, texts []string, run func(context.Context, *model, []string, func(int, []float32) error) error) ([][]float32, error) {
 	out := make([][]float32, len(texts))
-	err := run(ctx, m, texts, func(i int, vector []float32) error {
+	err = r.outputs(ctx, m, texts, func(i int, vector []float32) error {
 		out[i] = normalized(vector)
 		return nil
 	})

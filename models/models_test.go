@@ -92,8 +92,8 @@ func TestOutputsAreThoseOfTheOfficialRuntime(t *testing.T) {
 func outputs(t *testing.T, r *Registry, m *model, texts []string) [][]float32 {
 	t.Helper()
 	got := make([][]float32, len(texts))
-	require.NoError(t, r.run(context.Background(), m, texts, func(i int, values []float32) error {
-		got[i] = values
+	require.NoError(t, r.run(context.Background(), m, texts, func(i int, o outcome) error {
+		got[i] = o.values
 		return nil
 	}))
 	return got

@@ -16,12 +16,12 @@ var probeTexts = []string{"", "good", "the flight was late again, thanks for not
 // int8 do, runs one text at a time from then on.
 func (r *Registry) probe(ctx context.Context, m *model) error {
 	together := make([][]float32, len(probeTexts))
-	if err := r.forward(ctx, m, probeTexts, func(i int, values []float32) error { together[i] = values; return nil }); err != nil {
+	if err := r.forward(ctx, m, probeTexts, func(i int, o outcome) error { together[i] = o.values; return nil }); err != nil {
 		return fmt.Errorf("%w: a first run: %w", ErrInvalid, err)
 	}
 	for i, text := range probeTexts {
 		var alone []float32
-		if err := r.forward(ctx, m, probeTexts[i:i+1], func(_ int, values []float32) error { alone = values; return nil }); err != nil {
+		if err := r.forward(ctx, m, probeTexts[i:i+1], func(_ int, o outcome) error { alone = o.values; return nil }); err != nil {
 			return fmt.Errorf("%w: a first run: %w", ErrInvalid, err)
 		}
 		if len(alone) != len(together[0]) || len(alone) == 0 {

@@ -25,6 +25,8 @@ const (
 	metricBytes     = "bytes" // of a FeedBatch
 	metricScored    = "smelt.textsScored"
 	metricKnown     = "smelt.textsKnown"
+	metricCut       = "smelt.textsTruncated"
+	metricNoAnswer  = "smelt.textsFailed"
 	metricStrategy  = "smelt.strategy"
 	metricReason    = "smelt.reason"
 	metricExpect    = "smelt.expectation." // + name + suffix
@@ -52,6 +54,8 @@ type Progress struct {
 	Bytes           int64 // their size
 	Scored          int64 // texts that models scored
 	Known           int64 // texts whose predictions were known
+	Truncated       int64 // texts that models cut
+	Failed          int64 // texts whose prediction is NULL, because the model gave none
 	Strategy        string
 	Reason          string
 	Expectations    []ExpectationCount // by name
@@ -87,6 +91,7 @@ func (p *Progress) metrics() map[string]string {
 	}
 	if scored, known := atomic.LoadInt64(&p.Scored), atomic.LoadInt64(&p.Known); scored+known > 0 {
 		m[metricScored], m[metricKnown] = n(scored), n(known)
+		m[metricCut], m[metricNoAnswer] = n(atomic.LoadInt64(&p.Truncated)), n(atomic.LoadInt64(&p.Failed))
 	}
 	if p.Files > 0 {
 		m[metricFiles], m[metricBytes] = n(p.Files), n(p.Bytes)
@@ -119,7 +124,8 @@ func ProgressOf(info tables.CommitInfo) (p Progress, ok bool) {
 		Version: info.Version, Started: time.UnixMilli(number(metricStarted)).UTC(), Duration: ms(metricDuration), Read: ms(metricRead),
 		Query: ms(metricQuery), Write: ms(metricWrite), RowsIn: number(metricRowsIn), RowsOut: number(metricRowsOut), Dropped: number(metricDropped),
 		Quarantined: number(metricHeld),
-		Files:       number(metricFiles), Bytes: number(metricBytes), Scored: number(metricScored), Known: number(metricKnown), Strategy: info.Metrics[metricStrategy], Reason: info.Metrics[metricReason],
+		Scored:      number(metricScored), Known: number(metricKnown), Truncated: number(metricCut), Failed: number(metricNoAnswer),
+		Files: number(metricFiles), Bytes: number(metricBytes), Strategy: info.Metrics[metricStrategy], Reason: info.Metrics[metricReason],
 	}
 	for key := range info.Metrics {
 		rest, isExpectation := strings.CutPrefix(key, metricExpect)

@@ -24,9 +24,10 @@ type Query struct {
 	Tables map[string]tables.Relation
 	// Models says which version the name of a model means in the query; other names mean what they mean when it begins.
 	Models map[string]lineage.Model
-	// Count is told, from several goroutines, how many texts models scored for the query and how many predictions were
-	// known; it may be nil.
-	Count func(scored, known int)
+	// Count is told, from several goroutines, how many texts models scored for the query, how many predictions were known,
+	// how many of all these texts were cut because the model takes only so many tokens, and for how many it gave none; it
+	// may be nil.
+	Count func(scored, known, truncated, failed int)
 }
 
 // Result is the rows of a query.
