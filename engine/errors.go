@@ -133,6 +133,9 @@ var errorRules = []errorRule{
 	{sql.ErrColValCountMismatch.Message, errColumnCount, ""},
 	{sql.ErrInsertIntoNonNullableProvidedNull.Message, errNullNotAllowed, "Column '$1' cannot be null"},
 	{sql.ErrInsertIntoNonNullableDefaultNullColumn.Message, sqlCode{1364, "HY000"}, ""},
+	// Two places of go-mysql-server leave out the values of this error.
+	{sql.ErrNonAggregatedColumnWithoutGroupBy.New().Error(), errMixOfGroup,
+		"an aggregate stands beside a column without GROUP BY; this is incompatible with sql_mode=only_full_group_by"},
 	{sql.ErrNonAggregatedColumnWithoutGroupBy.Message, errMixOfGroup, ""},
 	{sql.ErrExpectedSingleRow.Message, errSubqueryRows, "Subquery returns more than 1 row"},
 	{sql.ErrInvalidOperandColumns.Message, errOperandColumns, "Operand should contain $1 column(s)"},

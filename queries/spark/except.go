@@ -71,6 +71,20 @@ func exceptedIn(statement sqlparser.Statement) []excepted {
 	return found
 }
 
+// Excepted returns the columns, in lower case, that an item of a list takes from the star before it; ok is false for other items.
+func Excepted(e sqlparser.SelectExpr) (names []string, ok bool) {
+	f := exceptOf(e)
+	if f == nil {
+		return nil, false
+	}
+	for n := range f.Exprs {
+		if v, ok := argument(f, n).(*sqlparser.SQLVal); ok {
+			names = append(names, strings.ToLower(string(v.Val)))
+		}
+	}
+	return names, true
+}
+
 // exceptOf returns the call that marks the star before it.
 func exceptOf(e sqlparser.SelectExpr) *sqlparser.FuncExpr {
 	a, ok := e.(*sqlparser.AliasedExpr)
@@ -96,12 +110,10 @@ func without(list sqlparser.SelectExprs, all []Column) (sqlparser.SelectExprs, e
 			out = append(out, item)
 			continue
 		}
-		f := exceptOf(list[i+1])
 		gone := map[string]bool{}
-		for n := range f.Exprs {
-			if v, ok := argument(f, n).(*sqlparser.SQLVal); ok {
-				gone[strings.ToLower(string(v.Val))] = false
-			}
+		names, _ := Excepted(list[i+1])
+		for _, name := range names {
+			gone[name] = false
 		}
 		for _, c := range all {
 			if t := star.TableName.Name.String(); t != "" && !strings.EqualFold(t, c.Table) {

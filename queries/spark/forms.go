@@ -26,6 +26,8 @@ func (t *translator) postfix(s *state) {
 			t.path(s.primary)
 		case k.IsSymbol(":") && t.ahead(1).IsSymbol(":") && t.ahead(1).Start == k.Stop:
 			t.doubleColon(s)
+		case k.Is("FILTER") && t.ahead(1).IsSymbol("(") && t.ahead(2).Is("WHERE"):
+			t.filter(s)
 		case k.IsSymbol(":") && (isName(t.ahead(1)) || t.ahead(1).IsSymbol("[")):
 			t.path(s.primary)
 		default:

@@ -15,6 +15,8 @@ const (
 	unquoteFunction  = "json_unquote"
 	itemFunction     = "smelt_item"    // (json, index or key)
 	exceptFunction   = "smelt_except"  // ('column', ...): behind a star
+	filterFunction   = "smelt_filter"  // (aggregate, condition)
+	qualifyFunction  = "smelt_qualify" // (condition): the last part of HAVING
 	entriesFunction  = "smelt_entries" // (json, 'explode' | 'explode_outer' | 'posexplode' | 'posexplode_outer', columns)
 	groupByAllColumn = "all:group"     // the column that stands for ALL in GROUP BY ALL
 	columnMark       = "column:"       // before the name of a column of explode(...)

@@ -18,6 +18,7 @@ func (r *resolver) selects(s *sqlparser.Select) {
 	if s.With != nil {
 		r.walk(reflect.ValueOf(s.With))
 	}
+	r.qualified(s)
 	r.aliases = append(r.aliases, namesOf(s.From))
 	outer := r.order
 	defer func() { r.aliases, r.order = r.aliases[:len(r.aliases)-1], outer }()
@@ -307,13 +308,15 @@ func (r *resolver) call(f *sqlparser.FuncExpr) sqlparser.Expr {
 	if f.Over != nil {
 		r.walk(reflect.ValueOf(f.Over))
 	}
-	return inMySQL(f, name)
+	return r.inMySQL(f, name)
 }
 
 // inMySQL returns what MySQL writes for a call.
-func inMySQL(f *sqlparser.FuncExpr, name string) sqlparser.Expr {
+func (r *resolver) inMySQL(f *sqlparser.FuncExpr, name string) sqlparser.Expr {
 	second, _ := argument(f, 1).(*sqlparser.SQLVal)
 	switch {
+	case name == filterFunction:
+		return r.filtered(f)
 	case renamed[name] != "":
 		f.Name = sqlparser.NewColIdent(renamed[name])
 	case name == "count_if" && len(f.Exprs) == 1:

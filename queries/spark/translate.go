@@ -138,6 +138,7 @@ type state struct {
 	item    int   // index of the piece with which the item of ORDER BY begins
 	cases   []int // where the open CASEs begin
 	tables  bool  // behind FROM, before WHERE and the like
+	having  int   // index of the piece behind HAVING, 0 when the SELECT has none so far
 }
 
 // list copies everything up to a closing bracket or the end.
@@ -146,15 +147,15 @@ func (t *translator) list() {
 		t.fail(t.peek(), "fewer brackets in one another", "")
 	}
 	defer func() { t.depth-- }()
-	t.operands(&state{primary: -1, item: len(t.out)}, "")
+	t.operands(&state{primary: -1, item: len(t.out)})
 }
 
-// operands copies everything up to a closing bracket, the end, or a word; "" for no word.
-func (t *translator) operands(s *state, until string) {
+// operands copies everything up to a closing bracket, the end, or one of these words.
+func (t *translator) operands(s *state, until ...string) {
 	for t.err == nil {
 		k := t.peek()
 		switch {
-		case k.Kind == lexer.End, k.IsSymbol(")"), k.IsSymbol("]"), until != "" && k.Is(until):
+		case k.Kind == lexer.End, k.IsSymbol(")"), k.IsSymbol("]"), k.Kind == lexer.Word && slices.Contains(until, strings.ToUpper(k.Text)):
 			return
 		case k.Kind == lexer.Symbol:
 			t.symbol(s, k)
@@ -190,6 +191,8 @@ func (t *translator) word(s *state, k lexer.Token) {
 	switch {
 	case s.primary >= 0 && (k.Is("ILIKE") || k.Is("NOT") && t.ahead(1).Is("ILIKE")):
 		t.ilike(s)
+	case k.Is("QUALIFY") && s.primary >= 0 && t.beginsOperand(1):
+		t.qualify(s)
 	case k.Is("NULLS") && (t.ahead(1).Is("FIRST") || t.ahead(1).Is("LAST")):
 		t.nulls(s)
 	case t.words("GROUP", "BY", "ALL") && !t.ahead(3).IsSymbol("("):
@@ -239,8 +242,13 @@ func (t *translator) keyword(s *state, k lexer.Token) {
 		s.tables = false
 	}
 	t.copyToken()
-	if k.Is("BY") {
+	switch {
+	case k.Is("BY"):
 		s.item = len(t.out)
+	case k.Is("HAVING"):
+		s.having = len(t.out)
+	case k.Is("SELECT"):
+		s.having = 0
 	}
 }
 
@@ -249,6 +257,20 @@ var noOperands = []string{"SELECT", "DISTINCT", "ALL", "FROM", "WHERE", "AND", "
 	"WHEN", "THEN", "ELSE", "END", "JOIN", "INNER", "OUTER", "CROSS", "NATURAL", "ON", "USING", "GROUP", "ORDER", "BY", "HAVING", "LIMIT", "OFFSET", "UNION",
 	"INTERSECT", "EXCEPT", "AS", "ASC", "DESC", "OVER", "WITH", "RECURSIVE", "VALUES", "INTO", "INSERT", "UPDATE", "DELETE", "DIV", "EXISTS", "ANY", "SOME",
 	"ESCAPE", "WINDOW", "LATERAL", "CREATE", "TABLE", "VIEW", "RETURNING", "EXPLAIN"}
+
+// beginsOperand reports whether an expression can begin with the token n ahead.
+func (t *translator) beginsOperand(n int) bool {
+	k := t.ahead(n)
+	switch k.Kind {
+	case lexer.End:
+		return false
+	case lexer.Symbol:
+		return k.Text == "(" || k.Text == "-" || k.Text == "+" || k.Text == "!"
+	case lexer.Word:
+		return k.Is("NOT") || k.Is("EXISTS") || !slices.Contains(noOperands, strings.ToUpper(k.Text))
+	}
+	return true
+}
 
 // operand copies a name, a call, a literal or an expression in brackets, and all that Spark may put behind one.
 func (t *translator) operand(s *state) {
