@@ -101,9 +101,12 @@ func (w *work) restricted(keys *tables.Batch) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	block, ok := unwrapped(s).(*sqlparser.Select)
-	if !ok {
+	if _, union := unwrapped(s).(*sqlparser.SetOp); union {
 		return w.SQL, nil
+	}
+	block, err := innermost(s, w.inside)
+	if err != nil {
+		return "", err
 	}
 	nameColumns(block)
 	where := parsed.Where

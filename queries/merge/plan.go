@@ -51,7 +51,8 @@ type Plan struct {
 	Fingerprint string // of all of this: rows that were made by another plan are made anew
 
 	keySQL  string   // the keys of all rows; "" for Totals and Rows
-	keyExpr []string // the text of each key, in terms of the FROM clause
+	keyExpr []string // the text of each key, in terms of the FROM clause of the groups
+	inside  int      // how many SELECTs that only pick rows stand around that of the groups
 	columns []column // what each column of Totals is
 
 	joins []equality
@@ -165,6 +166,11 @@ func (d *designer) design(s sqlparser.SelectStatement) (*Plan, error) {
 		return d.distinct(set, func() { unionAll(set) })
 	}
 	block, ok := s.(*sqlparser.Select)
+	if ok {
+		if inner := wrapped(block); inner != nil {
+			return d.outside(block, inner)
+		}
+	}
 	if !ok || wholeBlock(block) == "" {
 		return d.rows(s)
 	}
