@@ -31,12 +31,14 @@ type cli struct {
 	SQL    sqlCmd    `cmd:"" name:"sql" help:"A small client, for machines without one."`
 	Check  checkCmd  `cmd:"" help:"Prove that files, ledgers, tables and views agree; name the first difference."`
 	Replay replayCmd `cmd:"" help:"Drop recorded rows into a watched directory as if they were live."`
+	Models modelsCmd `cmd:"" help:"Models of a Hugging Face hub (HF_ENDPOINT, HF_TOKEN), in the cache of its own tools (HF_HUB_CACHE, HF_HOME)."`
 }
 
 type dataFlags struct {
 	Data      string   `default:"data" placeholder:"DIR" help:"Directory of the tables (${default})."`
 	Watch     string   `placeholder:"DIR" help:"Landing directory: relative paths of read_files are looked up in it. Without a pipeline it becomes the table live.bronze."`
 	AllowPath []string `placeholder:"DIR" help:"A further directory that read_files may name; repeatable."`
+	AllowHub  []string `placeholder:"NAME" help:"A model that CREATE MODEL may fetch from the Hugging Face hub: org/name, org/* or *; repeatable. Of all others only what its cache has is used."`
 	LedgerMB  int64    `name:"ledger-mb" default:"${ledger}" placeholder:"N" help:"Memory for known predictions (${default} MB), which smelt.predictions keeps; the oldest go first. 0 turns it off."`
 	Verbose   bool     `short:"v" help:"Log each batch."`
 }
@@ -99,9 +101,36 @@ type replayCmd struct {
 	Loop   bool   `help:"Begin again at the end, until interrupted; needs --rate."`
 }
 
+type modelsCmd struct {
+	Pull   pullCmd   `cmd:"" help:"Bring a model into the cache: then CREATE MODEL m OPTIONS (source = 'hf:NAME') needs no network."`
+	List   listCmd   `cmd:"" help:"List what the cache has."`
+	Verify verifyCmd `cmd:"" help:"Read all files of the cache, and of the models of a data directory, and compare them with their hashes."`
+}
+
+type pullCmd struct {
+	Name    engine.HubName `arg:"" help:"org/name or org/name@revision: a branch, a tag or a commit."`
+	Variant string         `placeholder:"FILE" help:"Another graph than model.onnx, as onnx/model_quantized.onnx."`
+}
+
+type listCmd struct{}
+
+type verifyCmd struct {
+	Data string `default:"data" placeholder:"DIR" help:"Directory of the tables (${default}); none if there is none."`
+}
+
+func (c pullCmd) Run(ctx context.Context) error {
+	return engine.PullModel(ctx, c.Name, c.Variant, os.Stdout, os.Stderr)
+}
+
+func (c listCmd) Run() error { return engine.ListModels(os.Stdout) }
+
+func (c verifyCmd) Run(ctx context.Context) error {
+	return engine.VerifyModels(ctx, c.Data, os.Stdout)
+}
+
 func (c serveCmd) Run(ctx context.Context) error {
 	e, err := engine.Open(ctx, engine.Config{
-		DataDir: c.Data, Watch: c.Watch, AllowPaths: c.AllowPath, Pipelines: c.Pipeline,
+		DataDir: c.Data, Watch: c.Watch, AllowPaths: c.AllowPath, AllowHub: c.AllowHub, Pipelines: c.Pipeline,
 		Listen: c.Listen, HTTP: c.HTTP, User: c.User, Password: os.Getenv("SMELT_PASSWORD"),
 		IngestToken: os.Getenv("SMELT_INGEST_TOKEN"), ModelURI: c.ModelURI, StatementTimeout: c.Timeout, LedgerBytes: c.ledgerBytes(), Logger: logger(c.Verbose),
 	})
@@ -117,7 +146,7 @@ func (c serveCmd) Run(ctx context.Context) error {
 
 func (c runCmd) Run(ctx context.Context) error {
 	config := engine.Config{
-		DataDir: c.Data, Watch: c.Watch, AllowPaths: c.AllowPath, Pipelines: []string{c.Pipeline},
+		DataDir: c.Data, Watch: c.Watch, AllowPaths: c.AllowPath, AllowHub: c.AllowHub, Pipelines: []string{c.Pipeline},
 		FullRefresh: c.FullRefresh, LedgerBytes: c.ledgerBytes(), Logger: logger(c.Verbose),
 	}
 	if c.DryRun {

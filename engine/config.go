@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path"
 	"path/filepath"
 	"time"
 
@@ -39,6 +40,8 @@ type Config struct {
 	Pipelines  []string // .sql files, or directories whose .sql files make one pipeline
 	AllowPaths []string // further directories that read_files may name
 
+	AllowHub []string // models that statements may fetch from the hub: org/name, org/* or *; of others its cache answers
+
 	FullRefresh bool // rebuild the pipelines' tables from the start once, before anything else runs
 	plan        bool // only say what the pipelines would do: they are not loaded
 
@@ -69,6 +72,11 @@ func (c Config) Validate() error {
 	}
 	if c.Listen != "" && !loopback(c.Listen) && (c.User == "" || c.Password == "") {
 		faults = append(faults, fmt.Errorf("listen on %q: an address off loopback needs --user and a password in SMELT_PASSWORD", c.Listen))
+	}
+	for _, pattern := range c.AllowHub {
+		if _, err := path.Match(pattern, "org/name"); err != nil {
+			faults = append(faults, fmt.Errorf("read --allow-hub %q: want org/name, org/* or *: %w", pattern, err))
+		}
 	}
 	for _, p := range c.Pipelines {
 		if _, err := os.Stat(p); err != nil {

@@ -15,6 +15,7 @@ import (
 	"smelt/engine/status"
 	"smelt/functions"
 	"smelt/models"
+	"smelt/models/hub"
 	"smelt/queries"
 	"smelt/tables"
 )
@@ -75,8 +76,10 @@ func (e *Engine) open(ctx context.Context) error {
 		e.predictions = predictions.Open(predictions.Config{Store: e.store, Bytes: e.cfg.LedgerBytes, Logger: e.log})
 		ledger = e.predictions
 	}
+	hubs := hub.FromEnvironment(os.Getenv)
+	hubs.Allow, hubs.Logger = e.cfg.AllowHub, e.log
 	if e.models, err = models.Open(models.Config{
-		Library: e.cfg.OnnxLibrary, Ledger: ledger, Disk: modelDisk{files, filepath.Join(e.cfg.DataDir, modelDir)}, Permits: e.feeds.permits,
+		Library: e.cfg.OnnxLibrary, Ledger: ledger, Disk: modelDisk{files, filepath.Join(e.cfg.DataDir, modelDir)}, Permits: e.feeds.permits, Hub: hub.New(hubs),
 		Taken: func(name string) bool { return e.sql.taken(name) }, Logger: e.log,
 	}); err != nil {
 		return err

@@ -150,6 +150,8 @@ var modelVersionsSchema = tables.Schema{
 	{Name: "bytes", Type: longType, Comment: "of its files"},
 	{Name: "created", Type: timeType, Comment: "UTC; NULL for one that ships"},
 	{Name: "created_by", Type: textType},
+	{Name: "license", Type: textType},
+	{Name: "commit", Type: textType, Comment: "of the repository that its files came from"},
 }
 
 func (e *Engine) modelVersionsTable(context.Context) (tables.Relation, error) {
@@ -161,7 +163,7 @@ func (e *Engine) modelVersionsTable(context.Context) (tables.Relation, error) {
 				return nil, err
 			}
 			appendRow(b, m.Name, v.Version, v.Version == m.Current, orNull(aliasesOf(m, v.Version)), v.Source, options, orNull(v.Comment), v.Digest,
-				v.Bytes, v.Created, orNull(v.User))
+				v.Bytes, v.Created, orNull(v.User), orNull(v.License), orNull(v.Commit))
 		}
 	}
 	return tables.FromBatches(modelVersionsSchema, b), nil

@@ -27,12 +27,16 @@ var (
 	showVersionsColumns = sql.Schema{
 		{Name: "Version", Type: types.Int64}, {Name: "Current", Type: types.Boolean}, {Name: "Aliases", Type: stringType}, {Name: "Source", Type: stringType},
 		{Name: "Digest", Type: stringType}, {Name: "Created", Type: timestampType, Nullable: true}, {Name: "Created_by", Type: stringType}, {Name: "Comment", Type: stringType},
+		{Name: "License", Type: stringType}, {Name: "Commit", Type: stringType},
 	}
 	modelHistoryColumns = sql.Schema{
 		{Name: "timestamp", Type: timestampType}, {Name: "user", Type: stringType}, {Name: "operation", Type: stringType}, {Name: "parameters", Type: types.JSON},
 		{Name: "version", Type: types.Int64},
 	}
 )
+
+// errUserWarning is the number of warnings that MySQL itself has none for.
+const errUserWarning = 1642
 
 // onModel returns the plan of a statement on models.
 func (e *sqlEngine) onModel(s *ddl.OnModel) *node {
@@ -98,10 +102,25 @@ func (e *sqlEngine) changeModel(ctx *sql.Context, s *ddl.OnModel) (sql.RowIter, 
 	if e.config.Flows != nil {
 		e.config.Flows.ModelsChanged()
 	}
-	if changed {
-		return okResult(1), nil
+	if !changed {
+		return okResult(0), nil
 	}
-	return okResult(0), nil
+	if s.Verb == "CREATE" || s.Verb == "ADD VERSION" {
+		e.cautionModel(ctx, s.Name)
+	}
+	return okResult(1), nil
+}
+
+// cautionModel warns of the licence of the version that was just made.
+func (e *sqlEngine) cautionModel(ctx *sql.Context, name string) {
+	m, err := e.model(name)
+	if err != nil || len(m.Versions) == 0 {
+		return // it was dropped meanwhile
+	}
+	v := m.Versions[len(m.Versions)-1]
+	if caution := v.Caution(); caution != "" {
+		ctx.Warn(errUserWarning, "Model '%s', version %d: %s", m.Name, v.Version, caution)
+	}
 }
 
 func parseTime(ctx *sql.Context, text string) (time.Time, error) {
@@ -212,7 +231,8 @@ func (e *sqlEngine) showModelVersions(_ *sql.Context, s *ddl.OnModel) (sql.RowIt
 	}
 	var rows []sql.Row
 	for _, v := range m.Versions {
-		rows = append(rows, sql.NewRow(int64(v.Version), int8Of(v.Version == m.Current), aliasesOf(m, v.Version), v.Source, v.Digest, timeOrNull(v.Created), v.User, v.Comment))
+		rows = append(rows, sql.NewRow(int64(v.Version), int8Of(v.Version == m.Current), aliasesOf(m, v.Version), v.Source, v.Digest, timeOrNull(v.Created), v.User, v.Comment,
+			v.License, v.Commit))
 	}
 	return sql.RowsToRowIter(rows...), nil
 }
@@ -240,6 +260,9 @@ func (e *sqlEngine) showCreateModel(_ *sql.Context, s *ddl.OnModel) (sql.RowIter
 			one.Options = map[string]string{}
 		}
 		one.Options["source"] = v.Source
+		if name, _, _ := strings.Cut(v.Source, "@"); v.Commit != "" {
+			one.Options["source"] = name + "@" + v.Commit // a branch may mean something else by then
+		}
 		out = append(out, one.Print())
 	}
 	for _, alias := range slices.Sorted(maps.Keys(m.Aliases)) {
@@ -279,6 +302,9 @@ func (e *sqlEngine) describeModel(_ *sql.Context, s *ddl.OnModel) (sql.RowIter, 
 	}
 	add("max_tokens", strconv.Itoa(v.MaxTokens))
 	add("license", v.License)
+	if v.Commit != "" {
+		add("commit", v.Commit)
+	}
 	add("digest", v.Digest)
 	add("bytes", strconv.FormatInt(v.Bytes, 10))
 	return sql.RowsToRowIter(rows...), nil

@@ -178,7 +178,11 @@ func (r *Registry) add(next *catalog, name string, e *entry, v *version, m *mode
 	if was, ok := e.Aliases[Production]; ok && operation == "CREATE MODEL" && was != v.Number {
 		e.Aliases[Production] = v.Number
 	}
-	next.note(user, name, operation, map[string]string{"version": strconv.Itoa(v.Number), "source": v.Source, "digest": v.Digest}, v.Created)
+	parameters := map[string]string{"version": strconv.Itoa(v.Number), "source": v.Source, "digest": v.Digest}
+	if v.Commit != "" {
+		parameters["commit"] = v.Commit
+	}
+	next.note(user, name, operation, parameters, v.Created)
 	if err := r.store(next); err != nil {
 		return errors.Join(err, m.close())
 	}

@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"smelt/models/hub"
 	"smelt/models/onnx"
 )
 
@@ -47,6 +48,7 @@ type Config struct {
 	Ledger  Ledger                 // remembers predictions; nil: none does
 	Disk    Disk                   // keeps models that are made here; nil: none can be
 	Permits func(path string) bool // whether a model may be read from there; nil permits nothing
+	Hub     *hub.Client            // fetches the sources that begin with hf:; nil: none can be
 	Taken   func(name string) bool // whether a function of that name exists already; nil: none does
 	Logger  *slog.Logger           // nil discards
 }
@@ -73,6 +75,15 @@ type Info struct {
 	Created time.Time // zero for those that ship
 	User    string    // who made it
 	Bytes   int64     // of its files
+}
+
+// Caution says what to mind of the version's licence: that it forbids commercial use, or that a repository states none. ""
+// for nothing.
+func (i Info) Caution() string {
+	if i.License == "" && i.Commit == "" {
+		return "" // a directory of the user's own
+	}
+	return hub.Caution(i.License)
 }
 
 // LabelScore is the probability of one label.

@@ -16,6 +16,7 @@ import (
 
 	"smelt/models/archive"
 	"smelt/models/builtin"
+	"smelt/models/hub"
 	"smelt/models/tokenizer"
 )
 
@@ -59,8 +60,8 @@ func (r *Registry) openSource(ctx context.Context, name string, options map[stri
 		}
 		return &source{open: func(name string, _ int64) ([]byte, error) { return fs.ReadFile(files, name) }}, nil
 	}
-	if strings.HasPrefix(from, hubPrefix) {
-		return nil, fmt.Errorf("%w: source %q: this version does not fetch models; give the directory of an export", ErrInvalid, from)
+	if name, ok := strings.CutPrefix(from, hubPrefix); ok {
+		return r.pull(ctx, name, options[optionVariant])
 	}
 	if !r.permits(from) {
 		return nil, fmt.Errorf("%w: source %q: it is under none of --watch, the pipelines' directories and --allow-path", ErrInvalid, from)
@@ -77,6 +78,21 @@ func (r *Registry) openSource(ctx context.Context, name string, options map[stri
 	return &source{open: func(name string, limit int64) ([]byte, error) {
 		return r.readSource(filepath.Join(from, filepath.FromSlash(name)), limit)
 	}}, nil
+}
+
+// pull returns a model of the hub, from its cache if it is there.
+func (r *Registry) pull(ctx context.Context, name, variant string) (*source, error) {
+	if r.cfg.Hub == nil {
+		return nil, fmt.Errorf("%w: source %q: there is no hub here; give the directory of an export", ErrInvalid, hubPrefix+name)
+	}
+	found, err := r.cfg.Hub.Pull(ctx, name, variant)
+	switch {
+	case err == nil:
+		return &source{open: found.ReadFile, commit: found.Commit, license: found.License}, nil
+	case ctx.Err() == nil && (errors.Is(err, hub.ErrNotFound) || errors.Is(err, hub.ErrDenied) || errors.Is(err, hub.ErrUnsupported)):
+		return nil, wrapInvalid(err)
+	}
+	return nil, err
 }
 
 // archived are the kinds of files of an export that are read, besides its graph.
@@ -238,7 +254,7 @@ func checkOptions(options map[string]string) error {
 		}
 	}
 	if options[optionSource] == "" {
-		return fmt.Errorf("%w: OPTIONS needs source = '/directory', '/archive.zip' or 'builtin:name'", ErrInvalid)
+		return fmt.Errorf("%w: OPTIONS needs source = '/directory', '/archive.zip', 'hf:org/name' or 'builtin:name'", ErrInvalid)
 	}
 	return nil
 }
