@@ -196,4 +196,3 @@ func TestModelsArePulledListedAndVerified(t *testing.T) {
 	code, out = runModels(env, "verify", "--data", data)
 	require.Zero(t, code, out)
 }
-
