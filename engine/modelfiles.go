@@ -133,8 +133,12 @@ func VerifyModels(ctx context.Context, dataDir string, out io.Writer) error {
 	}
 	fmt.Fprintf(out, "%d files, %d bytes in the cache %s\n", files, bytes, config.Cache)
 	dir := filepath.Join(dataDir, modelDir)
-	files, bytes, err = models.Verify(ctx, modelDisk{vfs.OS(), dir}, tell)
+	registry, err := models.Open(models.Config{Disk: readOnly{modelDisk{vfs.OS(), dir}}})
 	if err != nil {
+		return err
+	}
+	files, bytes, err = registry.Verify(ctx, tell)
+	if err := errors.Join(err, registry.Close()); err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "%d files, %d bytes of the models in %s\n", files, bytes, dir)
@@ -143,3 +147,14 @@ func VerifyModels(ctx context.Context, dataDir string, out io.Writer) error {
 	}
 	return nil
 }
+
+// readOnly leaves what no model has, which a registry removes when it opens, to the server that may be making one of it.
+type readOnly struct{ modelDisk }
+
+// Write implements models.Disk.
+func (readOnly) Write(name string, _ []byte) error {
+	return fmt.Errorf("write %s: %w", name, errors.ErrUnsupported)
+}
+
+// Remove implements models.Disk.
+func (readOnly) Remove(string) error { return nil }

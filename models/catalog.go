@@ -1,7 +1,6 @@
 package models
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -271,35 +270,4 @@ func (v *version) info(name string) Info {
 	return Info{Name: name, ID: VersionID(name, v.Digest), Version: v.Number, Kind: s.Kind, Digest: v.Digest, License: s.License, Labels: s.Labels,
 		MultiLabel: s.Function == sigmoidFunction, Dimension: s.Dimension, MaxTokens: s.MaxTokens, Source: v.Source, Commit: v.Commit, Options: v.Options, Comment: v.Comment,
 		Created: v.Created, User: v.User, Bytes: v.Bytes, Encoder: s.Encoder, Query: v.Query}
-}
-
-// Verify reads every file of the registry on a disk, and tells of those that are missing or are not what their SHA-256
-// says. It returns how many files and bytes were read. Nothing is changed.
-func Verify(ctx context.Context, disk Disk, tell func(file string, err error)) (files int, size int64, err error) {
-	state, err := readCatalog(disk)
-	if err != nil {
-		return 0, 0, err
-	}
-	r := &Registry{cfg: Config{Disk: disk}}
-	read := map[string]bool{}
-	for _, name := range slices.Sorted(maps.Keys(state.Models)) {
-		for _, v := range state.Models[name].Versions {
-			for _, file := range slices.Sorted(maps.Keys(v.Files)) {
-				if err := ctx.Err(); err != nil {
-					return files, size, fmt.Errorf("verify the models: %w", context.Cause(ctx))
-				}
-				if read[v.Files[file]] {
-					continue // versions share what is the same
-				}
-				data, err := r.readFile(v, file)
-				if err != nil {
-					tell(fmt.Sprintf("model %s, version %d, %s", name, v.Number, file), err)
-					continue
-				}
-				read[v.Files[file]] = true
-				files, size = files+1, size+int64(len(data))
-			}
-		}
-	}
-	return files, size, nil
 }

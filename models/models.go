@@ -350,6 +350,33 @@ func (r *Registry) Embed(ctx context.Context, name string, texts []string) ([][]
 	return out, nil
 }
 
+// Verify reads every file of the registry, and tells of those that are missing or are not what their SHA-256 says. It
+// returns how many files and bytes were read.
+func (r *Registry) Verify(ctx context.Context, tell func(file string, err error)) (files int, size int64, err error) {
+	state := r.catalog.Load()
+	read := map[string]bool{}
+	for _, name := range slices.Sorted(maps.Keys(state.Models)) {
+		for _, v := range state.Models[name].Versions {
+			for _, file := range slices.Sorted(maps.Keys(v.Files)) {
+				if ctx.Err() != nil {
+					return files, size, fmt.Errorf("verify the models: %w", context.Cause(ctx))
+				}
+				if v.builtin || read[v.Files[file]] {
+					continue // versions share what is the same
+				}
+				data, err := r.readFile(v, file)
+				if err != nil {
+					tell(fmt.Sprintf("model %s, version %d, %s", name, v.Number, file), err)
+					continue
+				}
+				read[v.Files[file]] = true
+				files, size = files+1, size+int64(len(data))
+			}
+		}
+	}
+	return files, size, nil
+}
+
 // Close frees the models. It waits for texts in flight and may be called more than once.
 func (r *Registry) Close() error {
 	r.mu.Lock()

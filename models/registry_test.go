@@ -337,7 +337,7 @@ func TestWhatIsRefused(t *testing.T) {
 		{"x", map[string]string{"source": good}, "there is a function x_score()"},
 		{"a b", map[string]string{"source": good}, "want a name of letters"},
 		{"m", nil, "OPTIONS needs source"},
-		{"m", map[string]string{"source": "hf:org/name"}, "does not fetch models"},
+		{"m", map[string]string{"source": "hf:org/name"}, "there is no hub here"},
 		{"m", map[string]string{"source": "relative"}, "under none of"},
 		{"m", map[string]string{"source": good, "colour": "red"}, `no option "colour"`},
 		{"m", map[string]string{"source": good, "kind": "translator"}, "known are classifier"},
