@@ -161,34 +161,12 @@ func (m *model) split(out onnx.Tensor, batch []encoded, mask []int64, width int,
 	}
 	for i, row := range batch {
 		values := out.Values[i*size : (i+1)*size]
-		switch {
-		case len(out.Shape) == 3 && m.settings.Pooling == clsPooling:
-			values = values[:out.Shape[2]]
-		case len(out.Shape) == 3:
-			values = mean(values, mask[i*width:(i+1)*width], int(out.Shape[2]))
+		if len(out.Shape) == 3 {
+			values = pool(m.settings.Pooling, values, mask[i*width:(i+1)*width], int(out.Shape[2]))
 		}
 		if err := result(row.at, outcome{values, row.cut}); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// mean averages the vectors of the tokens that the mask shows.
-func mean(values []float32, mask []int64, size int) []float32 {
-	out := make([]float32, size)
-	n := 0
-	for t, shown := range mask {
-		if shown == 0 {
-			continue
-		}
-		n++
-		for i, v := range values[t*size : (t+1)*size] {
-			out[i] += v
-		}
-	}
-	for i := range out {
-		out[i] /= float32(max(n, 1))
-	}
-	return out
 }

@@ -49,6 +49,10 @@ func newModel(name string, v *version, read func(name string) ([]byte, error)) (
 	if err != nil {
 		return nil, err
 	}
+	if prefix := v.Settings.Prefix; prefix != "" {
+		text := prepare
+		prepare = func(s string) string { return prefix + text(s) }
+	}
 	return &model{info: v.info(name), settings: v.Settings, prepare: prepare, read: read}, nil
 }
 
@@ -80,6 +84,9 @@ func (m *model) open() error {
 	outputs := []string{"logits"}
 	if m.settings.Kind == Encoder {
 		outputs = []string{"sentence_embedding", "last_hidden_state", "token_embeddings"}
+	}
+	if m.settings.Output != "" {
+		outputs = []string{m.settings.Output}
 	}
 	session, err := onnx.Open(graph, outputs...)
 	if err != nil {

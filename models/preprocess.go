@@ -2,6 +2,8 @@ package models
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -9,16 +11,19 @@ import (
 
 // preprocessors are the ways in which a model wants its text before the tokenizer, by the name in its config.json.
 var preprocessors = map[string]func(string) string{
-	"":      func(text string) string { return text },
-	"none":  func(text string) string { return text },
-	"tweet": tweet,
+	"":            func(text string) string { return text },
+	"none":        func(text string) string { return text },
+	"tweet":       tweet,
+	"cardiffnlp":  cardiffnlp,
+	"tweet-topic": tweetTopic,
 }
 
 // preprocessor returns the function of that name.
 func preprocessor(name string) (func(string) string, error) {
 	f, ok := preprocessors[name]
 	if !ok {
-		return nil, fmt.Errorf("preprocess %q: there is no such preprocessing; known are none and tweet", name)
+		known := slices.Sorted(maps.Keys(preprocessors))[1:]
+		return nil, fmt.Errorf("preprocess %q: there is no such preprocessing; known are %s", name, strings.Join(known, ", "))
 	}
 	return f, nil
 }
@@ -34,9 +39,9 @@ func tweet(text string) string {
 	if strings.IndexByte(text, '&') >= 0 {
 		text = entities.Replace(text)
 	}
-	text = replaceLinks(text)
+	text = replaceLinks(text, "url")
 	if strings.IndexByte(text, '@') >= 0 {
-		text = replaceNames(text)
+		text = replaceNames(text, "user")
 	}
 	if strings.Contains(text, "\u2018") || strings.Contains(text, "\u2019") || strings.Contains(text, "\u201c") || strings.Contains(text, "\u201d") {
 		text = quotes.Replace(text)
@@ -50,8 +55,8 @@ func tweet(text string) string {
 // blank is white space as Python sees it: Unicode's and the four ASCII separators.
 func blank(r rune) bool { return unicode.IsSpace(r) || r >= 0x1c && r <= 0x1f }
 
-// replaceLinks writes url for http://..., https://... and www...., up to the next blank.
-func replaceLinks(text string) string {
+// replaceLinks writes mark for http://..., https://... and www...., up to the next blank.
+func replaceLinks(text, mark string) string {
 	var out strings.Builder
 	for {
 		at, scheme := findLink(text)
@@ -65,7 +70,7 @@ func replaceLinks(text string) string {
 			end += at + scheme
 		}
 		out.WriteString(text[:at])
-		out.WriteString("url")
+		out.WriteString(mark)
 		text = text[end:]
 	}
 	if out.Len() == 0 {
@@ -98,8 +103,8 @@ func nameByte(c byte) bool {
 	return c == '_' || c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z'
 }
 
-// replaceNames writes user for @name.
-func replaceNames(text string) string {
+// replaceNames writes mark for @name.
+func replaceNames(text, mark string) string {
 	var out strings.Builder
 	for i := 0; i < len(text); {
 		end := i + 1
@@ -109,7 +114,7 @@ func replaceNames(text string) string {
 			}
 		}
 		if end > i+1 {
-			out.WriteString("user")
+			out.WriteString(mark)
 		} else {
 			out.WriteByte(text[i])
 		}

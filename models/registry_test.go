@@ -345,7 +345,7 @@ func TestWhatIsRefused(t *testing.T) {
 		{"m", map[string]string{"source": good, "labels": "a,a,b"}, "is empty or there twice"},
 		{"m", map[string]string{"source": good, "max_length": "0"}, "takes 0 tokens"},
 		{"m", map[string]string{"source": good, "max_length": "many"}, `max_length = "many"`},
-		{"m", map[string]string{"source": good, "pooling": "max"}, "known are mean and cls"},
+		{"m", map[string]string{"source": good, "pooling": "weighted"}, "known are mean, cls, max, last"},
 		{"m", map[string]string{"source": good, "preprocess": "magic"}, "no such preprocessing"},
 		{"m", map[string]string{"source": good, "threshold": "0.5"}, "each by itself"},
 		{"m", map[string]string{"source": good, "function_to_apply": "sigmoid", "thresholds": "0.5, 0.5"}, "2 thresholds for 3 labels"},

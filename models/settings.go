@@ -6,11 +6,11 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 
-	"smelt/models/tokenizer"
 	"smelt/models/train"
 )
 
@@ -26,24 +26,21 @@ const (
 	optionThresholds = "thresholds" // or threshold: one for all
 	optionThreshold  = "threshold"
 	optionFunction   = "function_to_apply"
+	optionProblem    = "problem_type"
+	optionOutput     = "output" // of the graph
+	optionPrefix     = "prefix" // stands before every text
 	optionPreprocess = "preprocess"
 	optionSpecial    = "special_tokens"
 	optionLicense    = "license"
 )
 
 var knownOptions = []string{optionSource, optionKind, optionTask, optionVariant, optionMaxLength, optionPooling, optionLabels, optionThresholds, optionThreshold,
-	optionFunction, optionPreprocess, optionSpecial, optionLicense}
+	optionFunction, optionProblem, optionOutput, optionPreprocess, optionPrefix, optionSpecial, optionLicense}
 
 // How logits become probabilities.
 const (
 	softmaxFunction = "softmax"
 	sigmoidFunction = "sigmoid"
-)
-
-// How the vectors of the tokens become one.
-const (
-	meanPooling = "mean"
-	clsPooling  = "cls"
 )
 
 // settings is how a version is run: what its configuration says, and the options where they say otherwise. With the
@@ -55,7 +52,9 @@ type settings struct {
 	Thresholds []float64 `json:"thresholds,omitempty"`
 	MaxTokens  int       `json:"max_tokens"`
 	Pooling    string    `json:"pooling,omitempty"`
+	Output     string    `json:"output,omitempty"` // of the graph; "" for that of its kind
 	Preprocess string    `json:"preprocess,omitempty"`
+	Prefix     string    `json:"prefix,omitempty"`    // stands before every text, when it is prepared
 	Special    bool      `json:"special,omitempty"`   // special ids stand around the text
 	Dimension  int       `json:"dimension,omitempty"` // of embeddings
 	VocabSize  int64     `json:"vocab_size,omitempty"`
@@ -85,43 +84,25 @@ type config struct {
 	} `json:"smelt"`
 }
 
-// extras is what stands in the other files of an export.
-type extras struct {
-	Tokenizer struct {
-		tokenizer.Vocabulary
-		MaxLength float64 `json:"model_max_length"` // 1e30 where nobody knows
-	}
-	Sentence struct {
-		MaxLength int `json:"max_seq_length"`
-	}
-	Pooling struct {
-		Dimension int   `json:"word_embedding_dimension"`
-		CLS       *bool `json:"pooling_mode_cls_token"`
-		Mean      *bool `json:"pooling_mode_mean_tokens"`
-	}
-}
-
 // settingsOf reads the configuration and then the options.
 func settingsOf(text []byte, extra extras, options map[string]string) (settings, error) {
 	var c config
 	if err := json.Unmarshal(text, &c); err != nil {
 		return settings{}, fmt.Errorf("%w: read %s: %w", ErrInvalid, configFile, err)
 	}
-	s := settings{MaxTokens: maxLength(c, extra), Special: true, Pooling: meanPooling, VocabSize: c.VocabSize, Dimension: extra.Pooling.Dimension}
+	s := settings{MaxTokens: maxLength(c, extra), Special: true, Pooling: meanPooling, VocabSize: c.VocabSize, Dimension: extra.Pooling.dimension(), Preprocess: preprocessOf(options[optionSource])}
 	if c.Smelt != nil {
 		s.Kind, s.Preprocess, s.Special, s.Thresholds = c.Smelt.Kind, c.Smelt.Preprocess, c.Smelt.SpecialTokens, c.Smelt.Thresholds
 		s.Dimension, s.License = c.Smelt.Dimension, c.Smelt.License
 	}
-	if s.Kind == "" && extra.Pooling.Mean != nil {
+	if s.Kind == "" && extra.Pooling.there() {
 		s.Kind = Encoder // whatever head the architecture was trained with
 	}
 	if s.Kind == "" {
 		s.Kind = kindOf(c)
 	}
-	if extra.Pooling.Mean != nil && !*extra.Pooling.Mean {
-		if s.Pooling = clsPooling; extra.Pooling.CLS == nil || !*extra.Pooling.CLS {
-			return s, fmt.Errorf("%w: 1_Pooling asks for neither the mean nor the first token; say pooling = 'mean' or 'cls'", ErrInvalid)
-		}
+	if err := s.files(extra, options); err != nil {
+		return s, err
 	}
 	if err := s.labels(c); err != nil {
 		return s, err
@@ -131,6 +112,9 @@ func settingsOf(text []byte, extra extras, options map[string]string) (settings,
 	}
 	if err := s.check(); err != nil {
 		return s, err
+	}
+	if n := positions(c); c.Smelt == nil && n > 0 && s.MaxTokens > n {
+		return s, fmt.Errorf("%w: %s = %d: the model has positions for %d tokens", ErrInvalid, optionMaxLength, s.MaxTokens, n)
 	}
 	if options[optionThreshold]+options[optionThresholds] != "" && len(s.Thresholds) == 0 {
 		return s, fmt.Errorf("%w: thresholds are for labels that are decided each by itself; say %s = '%s'", ErrInvalid, optionFunction, sigmoidFunction)
@@ -153,22 +137,6 @@ func kindOf(c config) string {
 	return ""
 }
 
-// maxLength is how many tokens the model takes: the least of what its files say. Kinds whose positions begin behind the
-// padding id have so many fewer.
-func maxLength(c config, extra extras) int {
-	n := c.MaxPositions
-	if pad := c.PadID; pad != nil && *pad >= 0 && *pad < int64(n) && slices.Contains([]string{"roberta", "xlm-roberta", "camembert", "mpnet"}, c.ModelType) {
-		n -= int(*pad) + 1
-	}
-	if extra.Sentence.MaxLength > 0 {
-		n = min(n, extra.Sentence.MaxLength)
-	}
-	if l := extra.Tokenizer.MaxLength; l >= 1 && l < float64(n) {
-		n = int(l)
-	}
-	return n
-}
-
 // labels reads id2label and how many of the labels a text may have.
 func (s *settings) labels(c config) error {
 	for i := range len(c.ID2Label) {
@@ -182,7 +150,7 @@ func (s *settings) labels(c config) error {
 	switch {
 	case c.ProblemType == "regression":
 		s.Function = "regression"
-	case c.ProblemType == "multi_label_classification", len(s.Labels) == 1:
+	case c.ProblemType == multiLabelProblem, len(s.Labels) == 1:
 		s.Function = sigmoidFunction
 	case c.Function == "none" || c.Function == "":
 		s.Function = softmaxFunction
@@ -194,8 +162,8 @@ func (s *settings) labels(c config) error {
 
 // apply takes what the options say over what the files say.
 func (s *settings) apply(options map[string]string) (err error) {
-	for name, value := range options {
-		switch name {
+	for _, name := range slices.Sorted(maps.Keys(options)) {
+		switch value := options[name]; name {
 		case optionKind, optionTask:
 			s.Kind, err = kindOption(value)
 		case optionMaxLength:
@@ -206,6 +174,12 @@ func (s *settings) apply(options map[string]string) (err error) {
 			s.Labels, err = train.List(value)
 		case optionFunction:
 			s.Function = strings.ToLower(value)
+		case optionProblem:
+			s.Function, err = problemOption(value)
+		case optionOutput:
+			s.Output = value
+		case optionPrefix:
+			s.Prefix = value
 		case optionPreprocess:
 			s.Preprocess = strings.ToLower(value)
 		case optionSpecial:
@@ -214,7 +188,7 @@ func (s *settings) apply(options map[string]string) (err error) {
 			s.License = value
 		}
 		if err != nil {
-			return fmt.Errorf("%w: option %s = %q: %w", ErrInvalid, name, value, err)
+			return fmt.Errorf("%w: option %s = %q: %w", ErrInvalid, name, options[name], err)
 		}
 	}
 	return s.applyThresholds(options)
@@ -256,8 +230,8 @@ func (s *settings) check() error {
 	if _, err := preprocessor(s.Preprocess); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	if s.Pooling != meanPooling && s.Pooling != clsPooling {
-		return fmt.Errorf("%w: %s = %q: known are %s and %s", ErrInvalid, optionPooling, s.Pooling, meanPooling, clsPooling)
+	if err := checkPooling(s.Pooling); err != nil {
+		return err
 	}
 	switch s.Kind {
 	case "":

@@ -164,7 +164,7 @@ func gather(open sourceFiles, options map[string]string) (*material, error) {
 		return nil, err
 	}
 	extra := extras{}
-	for name, into := range map[string]any{"tokenizer_config.json": &extra.Tokenizer, "sentence_bert_config.json": &extra.Sentence, "1_Pooling/config.json": &extra.Pooling} {
+	for name, into := range extra.names() {
 		if err := readOptional(open, name, into); err != nil {
 			return nil, err
 		}
