@@ -2,6 +2,8 @@
 # gms_pure_go keeps go-mysql-server free of the ICU library, whose version each distribution pins differently.
 TAGS  := gms_pure_go
 BUILD := build
+# Go ends a package's tests after ten minutes, which a busy machine may need for one with hundreds of kills.
+TIMEOUT := 30m
 ORT   := $(BUILD)/onnxruntime/libonnxruntime.so
 
 .DEFAULT_GOAL := help
@@ -21,7 +23,7 @@ run: build ## start the server with the sample pipelines and replay the samples
 	@sh integration/run.sh $(BUILD)
 
 test: build onnxruntime ## run all tests
-	go test -tags $(TAGS) ./...
+	go test -tags $(TAGS) -timeout $(TIMEOUT) ./...
 
 fmt:
 	@out=$$(gofmt -l .); test -z "$$out" || { echo "not formatted:"; echo "$$out"; exit 1; }
@@ -34,7 +36,7 @@ lint: ## the project's own rules: imports, sizes, documentation, errors
 
 RACE_PACKAGES ?= ./autoload ./tables/... ./queries/... ./models/... ./functions ./engine/...
 race: build onnxruntime ## the same packages under the race detector
-	go test -tags $(TAGS) -race -short $(RACE_PACKAGES)
+	go test -tags $(TAGS) -race -short -timeout $(TIMEOUT) $(RACE_PACKAGES)
 
 check: fmt vet lint test race ## everything that CI runs
 
