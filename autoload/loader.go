@@ -287,6 +287,13 @@ func (l *Loader) Pending() int64 {
 	return l.pending
 }
 
+// Last returns the number of the last batch that is committed, as far as it was told.
+func (l *Loader) Last() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.committed
+}
+
 // Files returns what is known of each file, by path.
 func (l *Loader) Files() []File {
 	l.mu.Lock()

@@ -207,7 +207,7 @@ func TestSeveralFlowsThroughKillsAndChanges(t *testing.T) {
 				l.drop("in", file{columns: []string{"n"}, rows: values("n", n)})
 			}
 		}
-		switch i := r.IntN(2); r.IntN(5) {
+		switch i := r.IntN(2); r.IntN(6) {
 		case 0:
 			if there[i] {
 				require.NoError(t, l.graph.DropFlow(context.Background(), "live", []string{"one", "two"}[i], false))
@@ -219,6 +219,8 @@ func TestSeveralFlowsThroughKillsAndChanges(t *testing.T) {
 			l.reopen()
 		case 2:
 			kills += l.diesIn(r.IntN(10))
+		case 4:
+			_, _ = l.doubtful(r, l.runOnce)
 		case 3:
 			if there[0] && there[1] { // what a dropped flow wrote would go with the old content
 				require.NoError(t, l.graph.Refresh(context.Background(), "live", "t", true))

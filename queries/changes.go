@@ -164,8 +164,8 @@ func (f *flow) applyChanges(ctx context.Context, t *tables.Table, overlay map[st
 	if c.Rows, err = tables.FromBatches(rows.Schema, rows).Scan(ctx, nil); err != nil {
 		return err
 	}
-	p.Version, err = told(t, c.Txns, feeds, func() (int64, error) { return t.Merge(ctx, keys, c) })
-	return err
+	p.Version, err = t.Merge(ctx, keys, c)
+	return told(feeds, err)
 }
 
 // read runs the query and makes events of its rows.
@@ -265,7 +265,7 @@ func (f *flow) openState(ctx context.Context, t *tables.Table, name string, d ta
 		}
 		f.beside, f.stateName = state, name
 	}
-	return f.beside, nil
+	return f.beside, f.beside.Settle()
 }
 
 func missingColumns(has, wants tables.Schema) (missing tables.Schema) {
@@ -399,15 +399,4 @@ func (w *changing) changed(reduced *cdc.Reduced) (keys, rows *tables.Batch) {
 	both.Append(fresh)
 	keys = w.spec.KeysOf(both)
 	return keys, w.spec.Of(reduced.Rows, keys)
-}
-
-// told runs a commit and tells the feeds when it stands.
-func told(t *tables.Table, txns map[string]int64, feeds []FeedBatch, run func() (int64, error)) (version int64, err error) {
-	version, err = run()
-	if err == nil || stands(t.Snapshot(), txns) {
-		for _, b := range feeds {
-			b.Committed()
-		}
-	}
-	return version, err
 }

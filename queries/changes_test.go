@@ -155,13 +155,15 @@ func TestChangesInAnyOrderThroughKillsAndRestarts(t *testing.T) {
 					rows[j] = e
 				}
 				l.insert("src", rows...)
-				switch r.IntN(4) {
+				switch r.IntN(5) {
 				case 0: // more than one commit in a batch
 					continue
 				case 1:
 					l.reopen()
 				case 2:
 					kills += l.diesIn(r.IntN(10)) // a batch has five operations and more
+				case 3:
+					_, _ = l.doubtful(r, l.runOnce)
 				}
 				l.settle()
 				l.follows(statement, fmt.Sprintf("seed %d, step %d", seed, step))
@@ -185,7 +187,7 @@ func (l *lab) diesIn(operations int) int {
 	disk.left = operations
 	err := l.graph.RunOnce(context.Background(), nil)
 	image = l.image()
-	l.fs = nil
+	l.fs = l.lost
 	l.kill(image)
 	if errors.Is(err, errDead) {
 		return 1

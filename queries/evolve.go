@@ -70,11 +70,7 @@ func (f *flow) evolve(ctx context.Context, t *tables.Table) (err error) {
 			return err
 		}
 		err = f.reshape(ctx, t, d, tables.Commit{Operation: "ALTER TABLE", Txns: txns, Prepare: func(ctx context.Context) error { return record(ctx, batches) }})
-		if err == nil || stands(t.Snapshot(), txns) {
-			for _, b := range batches {
-				b.Committed()
-			}
-		}
+		err = told(batches, err)
 		var narrow *tables.NotWiderError
 		switch {
 		case !errors.As(err, &narrow):

@@ -155,7 +155,7 @@ type outcome struct {
 // step does one batch of work.
 func (f *flow) step(ctx context.Context) (o outcome, err error) {
 	err = f.alone(ctx, func() error {
-		if err := f.heal(ctx); err != nil {
+		if err := f.tidy(ctx); err != nil {
 			return err
 		}
 		o.progress = Progress{Database: f.ref.database, Table: f.ref.table, Started: time.Now()}
@@ -207,10 +207,25 @@ func (f *flow) alone(ctx context.Context, work func() error) (err error) {
 		return ctx.Err()
 	}
 	defer func() { <-f.g.slots }()
+	if err := f.settleTable(); err != nil {
+		return err
+	}
 	if f.versions, err = f.asked(); err != nil {
 		return err
 	}
 	return work()
+}
+
+// settleTable finds out, before anything is planned by what the table holds, whether an earlier commit stands.
+func (f *flow) settleTable() error {
+	t, err := f.table()
+	if errors.Is(err, tables.ErrNotFound) {
+		return nil // the work says what that means
+	}
+	if err != nil {
+		return err
+	}
+	return t.Settle()
 }
 
 // settle shows the outcome of a step in the flow's state.

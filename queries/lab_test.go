@@ -35,6 +35,7 @@ type lab struct {
 	t     *testing.T
 	dir   string
 	fs    vfs.FS
+	lost  *lostAnswer // below fs, unless a test has another
 	store *tables.Store
 	graph *Graph
 
@@ -58,7 +59,8 @@ var (
 
 func newLab(t *testing.T) *lab {
 	t.Helper()
-	l := &lab{t: t, dir: t.TempDir(), selects: map[string]selectFunc{}, exprs: map[string]func(row) any{}, dirs: map[string]*watched{}, runs: map[string]int{}}
+	disk := &lostAnswer{FS: vfs.OS()}
+	l := &lab{t: t, fs: disk, lost: disk, dir: t.TempDir(), selects: map[string]selectFunc{}, exprs: map[string]func(row) any{}, dirs: map[string]*watched{}, runs: map[string]int{}}
 	l.open()
 	return l
 }

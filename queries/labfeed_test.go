@@ -178,6 +178,7 @@ func (f *fakeFeed) Schema() tables.Schema {
 func (f *fakeFeed) Dir() string              { return "/watched/" + f.path }
 func (f *fakeFeed) Empty() bool              { return len(f.Schema()) == 0 }
 func (f *fakeFeed) Changed() <-chan struct{} { return f.dir.changed }
+func (f *fakeFeed) Last() int64              { return f.committed }
 func (f *fakeFeed) Close() error             { f.closed = true; return nil }
 func (f *fakeFeed) Pending() int64           { return int64(len(f.unseen())) }
 

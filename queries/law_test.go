@@ -165,28 +165,39 @@ func (d *landing) onFile(t *testing.T, r *rand.Rand) bool {
 	t.Helper()
 	l, i := d.lab, r.IntN(len(d.rows))
 	verb := []string{"UNLOAD", "RELOAD"}[r.IntN(2)]
-	image, countdown := "", r.IntN(8)
-	l.setHook(func(string, string) error {
-		if countdown--; countdown == 0 {
-			image = l.image()
-		}
-		if image != "" {
-			return errKilled
-		}
-		return nil
-	})
-	_, err := l.graph.OnFile(context.Background(), &ddl.OnTable{Verb: verb + " FILE", Name: "bronze", File: fmt.Sprint(i)}, "live")
-	l.setHook(nil)
+	do := func() error {
+		_, err := l.graph.OnFile(context.Background(), &ddl.OnTable{Verb: verb + " FILE", Name: "bronze", File: fmt.Sprint(i)}, "live")
+		return err
+	}
+	image, countdown, lost := "", r.IntN(8), 0
+	var err error
+	if r.IntN(4) == 0 {
+		lost, err = l.doubtful(r, do)
+	} else {
+		l.setHook(func(string, string) error {
+			if countdown--; countdown == 0 {
+				image = l.image()
+			}
+			if image != "" {
+				return errKilled
+			}
+			return nil
+		})
+		err = do()
+		l.setHook(nil)
+	}
 	if errors.Is(err, tables.ErrNotFound) {
 		return false // it was not read yet
 	}
 	l.reordered = true
-	if image == "" {
+	switch {
+	case image != "":
+		l.kill(image)
+	case err == nil || lost == 0:
 		require.NoError(t, err)
 		d.out[i] = verb == "UNLOAD"
 		return false
 	}
-	l.kill(image)
 	l.settle()
 	// It was done or it was not: the table tells.
 	rows := append(l.rows("bronze"), l.held("bronze")...) // which may hold all of them
@@ -209,7 +220,7 @@ func TestTheLawAfterKillsAtAnyPoint(t *testing.T) {
 	// A directory without a file has no columns yet, and what reads it waits.
 	d := &landing{lab: l, out: map[int]bool{}}
 	d.drop(1)
-	kills, killsOnFile := 0, 0
+	kills, killsOnFile, doubts := 0, 0, 0
 	rounds := 60
 	if testing.Short() {
 		rounds = 20
@@ -231,7 +242,7 @@ func TestTheLawAfterKillsAtAnyPoint(t *testing.T) {
 				killsOnFile++
 			}
 		}
-		switch r.IntN(5) {
+		switch r.IntN(6) {
 		case 0:
 			kills += killedRun(t, l, r)
 		case 1: // a batch fails, the process lives
@@ -249,10 +260,14 @@ func TestTheLawAfterKillsAtAnyPoint(t *testing.T) {
 			require.NoError(t, l.graph.Refresh(context.Background(), "live", names[r.IntN(len(names))], r.IntN(3) > 0))
 		case 3:
 			l.reopen()
+		case 4:
+			lost, _ := l.doubtful(r, l.runOnce)
+			doubts += lost
 		}
 		l.settle()
 		checkLaw(t, l, d.all(), inserted)
 	}
+	t.Logf("%d kills, %d on files, %d lost answers", kills, killsOnFile, doubts)
 	require.Positive(t, kills, "no kill hit: the test proves nothing")
 	require.Positive(t, killsOnFile, "no kill hit a statement on a file")
 	for _, name := range []string{"bronze", "silver", "both"} {

@@ -176,12 +176,7 @@ func takeOut(ctx context.Context, t *tables.Table, old *tables.Batch, c tables.C
 		return err
 	}
 	_, err := t.Edit(ctx, old, nil, c)
-	if err == nil || stands(t.Snapshot(), c.Txns) {
-		for _, b := range feeds {
-			b.Committed()
-		}
-	}
-	return err
+	return told(feeds, err)
 }
 
 // rowsWith reads the rows with a text in a column.

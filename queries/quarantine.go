@@ -126,14 +126,10 @@ func (q *quarantine) conform(ctx context.Context) error {
 	return err
 }
 
-// heal finds out what an earlier batch left, before another is planned: whether its commit stands, and what is to be
-// tidied in the quarantine, if there is one.
-func (f *flow) heal(ctx context.Context) error {
+// tidy takes out of the quarantine, if there is one, what an earlier batch left there.
+func (f *flow) tidy(ctx context.Context) error {
 	t, err := f.table()
 	if err != nil {
-		return err
-	}
-	if err := t.Settle(); err != nil {
 		return err
 	}
 	q, err := f.findQuarantine(t)
@@ -339,6 +335,10 @@ func untidy(rows *tables.Snapshot, s span) bool {
 
 // tidy takes out the rows that do not count, and the marks of changes that never were.
 func (q *quarantine) tidy(ctx context.Context) error {
+	// While it is open whether the table has a number nothing may be done to the rows that came or are to go with it.
+	if err := errors.Join(q.of.Settle(), q.table.Settle()); err != nil {
+		return err
+	}
 	s := spanOf(q.of.Snapshot())
 	if !untidy(q.table.Snapshot(), s) {
 		return nil

@@ -41,7 +41,7 @@ func (l *lab) onCommits() {
 	l.t.Helper()
 	require.NoError(l.t, l.graph.Close(context.Background()))
 	require.NoError(l.t, l.store.Close())
-	l.fs = &commitPoints{FS: vfs.OS(), lab: l}
+	l.fs = &commitPoints{FS: l.lost, lab: l}
 	l.open()
 }
 
@@ -250,7 +250,7 @@ func TestQuarantinesHoldTheLawAfterKillsAtAnyPoint(t *testing.T) {
 	l := quarantineLab(t)
 	d := &landing{lab: l, out: map[int]bool{}}
 	d.drop(1)
-	kills, replays, moves, rounds := 0, 0, int64(0), 50
+	kills, doubts, replays, moves, rounds := 0, 0, 0, int64(0), 50
 	if testing.Short() {
 		rounds = 25
 	}
@@ -258,7 +258,7 @@ func TestQuarantinesHoldTheLawAfterKillsAtAnyPoint(t *testing.T) {
 		for range r.IntN(4) {
 			d.drop(r.IntN(9))
 		}
-		switch r.IntN(8) {
+		switch r.IntN(9) {
 		case 0, 1:
 			kills += killedRun(t, l, r)
 		case 2:
@@ -272,6 +272,9 @@ func TestQuarantinesHoldTheLawAfterKillsAtAnyPoint(t *testing.T) {
 			if d.onFile(t, r) {
 				kills++
 			}
+		case 5:
+			lost, _ := l.doubtful(r, l.runOnce)
+			doubts += lost
 		default:
 			name := []string{"bronze", "silver"}[r.IntN(2)]
 			if r.IntN(2) == 0 {
@@ -291,7 +294,7 @@ func TestQuarantinesHoldTheLawAfterKillsAtAnyPoint(t *testing.T) {
 		l.settle()
 		checkLoose(t, l, d.all())
 	}
-	t.Logf("%d kills, %d replays moved %d rows", kills, replays, moves)
+	t.Logf("%d kills, %d lost answers, %d replays moved %d rows", kills, doubts, replays, moves)
 	require.Positive(t, kills, "no kill hit: the test proves nothing")
 }
 
@@ -310,8 +313,15 @@ func checkLoose(t *testing.T, l *lab, files []int64) {
 	}
 }
 
-// killedWhile kills the process at a random point of some work, and reports whether it did.
+// killedWhile kills the process at a random point of some work, and reports whether it did; now and then it does not, and answers
+// of the disk are lost.
 func killedWhile(l *lab, r *rand.Rand, work func() error) bool {
+	if r.IntN(3) == 0 {
+		if lost, err := l.doubtful(r, work); lost == 0 {
+			require.NoError(l.t, err)
+		}
+		return false
+	}
 	image, countdown := "", 1+r.IntN(12)
 	l.setHook(func(string, string) error {
 		if countdown--; countdown == 0 {

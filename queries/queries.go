@@ -80,6 +80,8 @@ type Feed interface {
 	// Refuse takes back that the type of a column has become wider since the last batch was recorded, or of all if the feed
 	// has no such column: the SELECT makes it of others. False if there is nothing to take back.
 	Refuse(column string) bool
+	// Last returns the number of the last batch that it was told is committed, or of the one that it was opened behind.
+	Last() int64
 	// Close stops watching.
 	Close() error
 }

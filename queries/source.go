@@ -242,12 +242,19 @@ func (f *flow) readFeed(ctx context.Context, in *input, s ddl.Source, t *tables.
 	return nil
 }
 
-// feed returns the open feed of a source.
+// feed returns the open feed of a source, which stands where the table stands. One that does not was not told of a batch
+// whose commit stands though it failed.
 func (f *flow) feed(ctx context.Context, s ddl.Source, t *tables.Table, now *tables.Snapshot) (Feed, error) {
-	if feed, ok := f.feeds[s.Placeholder]; ok {
-		return feed, nil
-	}
 	committed, _ := now.Txn(f.progressOf(now, f.feedName(s)))
+	if feed, ok := f.feeds[s.Placeholder]; ok {
+		if feed.Last() == committed {
+			return feed, nil
+		}
+		delete(f.feeds, s.Placeholder)
+		if err := feed.Close(); err != nil {
+			return nil, err
+		}
+	}
 	feed, err := f.g.cfg.Feed(ctx, *s.Files, f.base, f.stateDir(t, now, s), committed)
 	if err != nil {
 		return nil, err

@@ -105,7 +105,9 @@ func TestKeysAreOnceThroughKillsAndReplays(t *testing.T) {
 			files = append(files, n)
 			l.drop("in", file{columns: []string{"n"}, rows: values("n", n...)})
 		}
-		switch r.IntN(4) {
+		switch r.IntN(5) {
+		case 4:
+			_, _ = l.doubtful(r, l.runOnce)
 		case 0:
 			kills += killedRun(t, l, r)
 		case 1: // a duplicate may come in when what was before it has gone

@@ -101,19 +101,21 @@ func (f *flow) pass(ctx context.Context, t *tables.Table, in *input) error {
 	return err
 }
 
-// commit makes the commit and tells the feeds. After an error it may stand all the same: the table's progress tells.
+// commit makes the commit and tells the feeds.
 func commit(ctx context.Context, t *tables.Table, c tables.Commit, feeds []FeedBatch) (version int64, err error) {
-	return told(t, c.Txns, feeds, func() (int64, error) { return t.Commit(ctx, c) })
+	version, err = t.Commit(ctx, c)
+	return version, told(feeds, err)
 }
 
-// stands reports whether the table has made all of this progress.
-func stands(now *tables.Snapshot, txns map[string]int64) bool {
-	for app, version := range txns {
-		if at, ok := now.Txn(app); !ok || at != version {
-			return false
+// told tells the feeds of a commit, of which err came. After an error it may stand all the same: then the table is ahead of
+// its feeds, and feed opens them anew.
+func told(feeds []FeedBatch, err error) error {
+	if err == nil {
+		for _, b := range feeds {
+			b.Committed()
 		}
 	}
-	return len(txns) > 0
+	return err
 }
 
 // redefined returns the definition that a commit with rows of the result's columns needs, nil when the present one fits.

@@ -106,33 +106,36 @@ func (t *Table) change(ctx context.Context, prepare func(now *Snapshot) (change,
 	return version, nil
 }
 
-// Settle reads what the log holds if the last commit left that open. Who plans a commit by the table's state does this first;
-// else the commit fails once with a conflict.
+// Settle reads what the log holds if the last commit left that open, and waits for no commit otherwise. Who plans by the
+// table's state, or does something to another table because of it, does this first; a commit that does not fails once
+// with a conflict. An error says that it is still open.
 func (t *Table) Settle() error {
+	if !t.stale.Load() {
+		return nil
+	}
 	t.commitMu.Lock()
 	defer t.commitMu.Unlock()
-	if !t.stale || t.dropped {
+	if !t.stale.Load() || t.dropped {
 		return nil
 	}
 	if err := t.refresh(); err != nil {
 		return fmt.Errorf("read again what %s.%s holds: %w", t.db, t.name, err)
 	}
-	t.stale = false
+	t.stale.Store(false)
 	return nil
 }
 
 // catchUp reads what others have committed to an attached table, or what a commit left whose outcome could not be read.
 // In the second case the caller has planned by a table that may be another one now: then it must plan again.
 func (t *Table) catchUp() error {
-	if !t.external && !t.stale {
+	if !t.external && !t.stale.Load() {
 		return nil
 	}
 	before := t.Snapshot().Version()
 	if err := t.refresh(); err != nil {
 		return err
 	}
-	stale := t.stale
-	if t.stale = false; stale && t.Snapshot().Version() != before {
+	if stale := t.stale.Swap(false); stale && t.Snapshot().Version() != before {
 		return fmt.Errorf("an earlier commit stands whose outcome was not known: %w", delta.ErrConflict)
 	}
 	return nil
@@ -194,7 +197,7 @@ func (t *Table) publish(c change) (int64, error) {
 		if errors.Is(err, delta.ErrUncertain) {
 			// What the log holds now is what readers shall see.
 			refreshErr := t.refresh()
-			t.stale = refreshErr != nil
+			t.stale.Store(refreshErr != nil)
 			return 0, errors.Join(err, refreshErr)
 		}
 		if !errors.Is(err, delta.ErrConflict) {

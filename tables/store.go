@@ -311,16 +311,23 @@ func (s *Store) Tables(db string) []*Table {
 	return list
 }
 
-// Table returns a table by name, ignoring case, or ErrNotFound.
+// Table returns a table by name, ignoring case, or ErrNotFound. What its last commit left open is read now, if it can be.
 func (s *Store) Table(db, name string) (*Table, error) {
+	t := s.find(db, name)
+	if t == nil {
+		return nil, fmt.Errorf("table %s.%s: %w", db, name, ErrNotFound)
+	}
+	_ = t.Settle() // who commits is told
+	return t, nil
+}
+
+func (s *Store) find(db, name string) *Table {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if d, ok := s.databases[strings.ToLower(db)]; ok {
-		if t, ok := d.tables[strings.ToLower(name)]; ok {
-			return t, nil
-		}
+		return d.tables[strings.ToLower(name)]
 	}
-	return nil, fmt.Errorf("table %s.%s: %w", db, name, ErrNotFound)
+	return nil
 }
 
 // Create makes a table; version 0 is durable when it returns. ErrExists if a table or view has the name.

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -33,10 +34,10 @@ type Table struct {
 	commitMu sync.Mutex    // held during a commit, I/O included
 	replay   *delta.Replay // guarded by commitMu
 
-	checkpointed int64    // version of the newest checkpoint, -1 for none; guarded by commitMu
-	stale        bool     // the log must be read again before the next commit; guarded by commitMu
-	last         vfs.Info // of the newest commit that was applied, for a table that others may make anew; guarded by commitMu
-	external     bool     // lies outside the store: others write it, and tend it
+	checkpointed int64       // version of the newest checkpoint, -1 for none; guarded by commitMu
+	stale        atomic.Bool // the log must be read again before the next commit; written under commitMu
+	last         vfs.Info    // of the newest commit that was applied, for a table that others may make anew; guarded by commitMu
+	external     bool        // lies outside the store: others write it, and tend it
 
 	mu      sync.RWMutex // guards what follows; never held during I/O
 	current *Snapshot
