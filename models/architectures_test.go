@@ -1,6 +1,7 @@
 package models
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math"
@@ -56,6 +57,7 @@ func TestClassifiersSayWhatTheOfficialLibrariesSay(t *testing.T) {
 	r := openOn(t, newDisk())
 	for name, options := range map[string]map[string]string{
 		"bert": {}, "distilbert": {}, "roberta-sentiment": {"preprocess": "cardiffnlp"}, "tweet-topic": {"preprocess": "tweet-topic"}, "xlm-roberta": {},
+		"bertweet": {}, "bertweet-sentiment": {"preprocess": "pysentimiento"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir, texts, golden := exportOf(t, name)
@@ -173,6 +175,45 @@ func TestOptionsSayOtherwise(t *testing.T) {
 	plain, err := r.Embed(ctx, "plain", []string{texts[4] + " " + texts[3]})
 	require.NoError(t, err)
 	require.Equal(t, plain, together)
+}
+
+// TestInputsAreTakenByTheirNames has a graph that calls them otherwise.
+func TestInputsAreTakenByTheirNames(t *testing.T) {
+	r := openOn(t, newDisk())
+	plain := made(t, r, "plain", map[string]string{"source": changed(t, "bert", func(_ string, data []byte) []byte { return data })})
+	dir := changed(t, "bert", func(file string, data []byte) []byte {
+		if file == onnxFile {
+			data = bytes.ReplaceAll(bytes.ReplaceAll(data, []byte("input_ids"), []byte("the_words")), []byte("attention_mask"), []byte("which_are_real"))
+		}
+		return data
+	})
+	for inputs, want := range map[string]string{
+		"": `asks for an input "the_words"`, "input_ids = the_words": `asks for an input "which_are_real"`, "words": "want input_ids = name",
+		"x = y": `no input "x" to name`, "input_ids = the_words, attention_mask = the_words": "for input_ids and attention_mask",
+	} {
+		options := map[string]string{"source": dir}
+		if inputs != "" {
+			options["inputs"] = inputs
+		}
+		_, err := r.Create(t.Context(), "m", "", "", options, false, false)
+		require.ErrorIs(t, err, ErrInvalid)
+		require.ErrorContains(t, err, want)
+	}
+	named := made(t, r, "named", map[string]string{"source": dir, "inputs": "input_ids=the_words, attention_mask=which_are_real"})
+	texts := []string{"hello world", "a longer text than the other"}
+	require.Equal(t, outputs(t, r, plain, texts), outputs(t, r, named, texts))
+}
+
+// TestTokensBesideTheVocabularyAreRefused: only a tokenizer.json says how they are looked for.
+func TestTokensBesideTheVocabularyAreRefused(t *testing.T) {
+	r := openOn(t, newDisk())
+	for _, name := range []string{"bertweet", "bert", "roberta-sentiment"} {
+		dir := changed(t, name, func(_ string, data []byte) []byte { return data })
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "added_tokens.json"), []byte(`{"[HASHTAG]": 7}`), 0o600))
+		_, err := r.Create(t.Context(), "m", "", "", map[string]string{"source": dir}, false, false)
+		require.ErrorIs(t, err, ErrInvalid)
+		require.ErrorContains(t, err, "[HASHTAG]", name)
+	}
 }
 
 // TestAVariantIsTakenByItsName has graphs beside the one that is taken by default.

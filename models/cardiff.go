@@ -32,8 +32,9 @@ func tweetTopic(text string) string {
 
 // hubPreprocessing is how models of the hub want their texts where their files do not say it, by the beginning of the name.
 var hubPreprocessing = map[string]string{
-	"cardiffnlp/twitter-":     "cardiffnlp",
-	"cardiffnlp/tweet-topic-": "tweet-topic",
+	"cardiffnlp/twitter-":      "cardiffnlp",
+	"cardiffnlp/tweet-topic-":  "tweet-topic",
+	"finiteautomata/bertweet-": "pysentimiento",
 }
 
 // preprocessOf returns the preprocessing of a source of the hub, "" for none.

@@ -33,7 +33,7 @@ type extras struct {
 // names tells which file each part is read from.
 func (e *extras) names() map[string]any {
 	return map[string]any{"tokenizer_config.json": &e.Tokenizer, "sentence_bert_config.json": &e.Sentence, "1_Pooling/config.json": &e.Pooling,
-		"modules.json": &e.Modules, "config_sentence_transformers.json": &e.Prompts}
+		"modules.json": &e.Modules, "added_tokens.json": &e.Tokenizer.Beside, "config_sentence_transformers.json": &e.Prompts}
 }
 
 // files takes what the files say, and refuses what cannot be done; what options say otherwise does not matter then.
@@ -104,4 +104,18 @@ func problemOption(value string) (string, error) {
 		return sigmoidFunction, nil
 	}
 	return "", fmt.Errorf("known are single_label_classification and %s", multiLabelProblem)
+}
+
+// inputsOption reads 'input_ids = ids, attention_mask = mask'.
+func inputsOption(value string) (map[string]string, error) {
+	inputs := map[string]string{}
+	for part := range strings.SplitSeq(value, ",") {
+		role, name, ok := strings.Cut(part, "=")
+		role, name = strings.TrimSpace(role), strings.TrimSpace(name)
+		if !ok || name == "" {
+			return nil, fmt.Errorf("want input_ids = name, attention_mask = name, token_type_ids = name")
+		}
+		inputs[role] = name
+	}
+	return inputs, nil
 }

@@ -88,7 +88,7 @@ func (m *model) open() error {
 	if m.settings.Output != "" {
 		outputs = []string{m.settings.Output}
 	}
-	session, err := onnx.Open(graph, outputs...)
+	session, err := onnx.Open(graph, m.settings.Inputs, outputs...)
 	if err != nil {
 		return err
 	}

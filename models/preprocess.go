@@ -11,11 +11,12 @@ import (
 
 // preprocessors are the ways in which a model wants its text before the tokenizer, by the name in its config.json.
 var preprocessors = map[string]func(string) string{
-	"":            func(text string) string { return text },
-	"none":        func(text string) string { return text },
-	"tweet":       tweet,
-	"cardiffnlp":  cardiffnlp,
-	"tweet-topic": tweetTopic,
+	"":              func(text string) string { return text },
+	"none":          func(text string) string { return text },
+	"tweet":         tweet,
+	"cardiffnlp":    cardiffnlp,
+	"tweet-topic":   tweetTopic,
+	"pysentimiento": pysentimiento,
 }
 
 // preprocessor returns the function of that name.

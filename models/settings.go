@@ -28,6 +28,7 @@ const (
 	optionFunction   = "function_to_apply"
 	optionProblem    = "problem_type"
 	optionOutput     = "output" // of the graph
+	optionInputs     = "inputs" // of the graph: input_ids = their_name, ...
 	optionPrefix     = "prefix" // stands before every text
 	optionPreprocess = "preprocess"
 	optionSpecial    = "special_tokens"
@@ -35,7 +36,7 @@ const (
 )
 
 var knownOptions = []string{optionSource, optionKind, optionTask, optionVariant, optionMaxLength, optionPooling, optionLabels, optionThresholds, optionThreshold,
-	optionFunction, optionProblem, optionOutput, optionPreprocess, optionPrefix, optionSpecial, optionLicense}
+	optionFunction, optionProblem, optionOutput, optionInputs, optionPreprocess, optionPrefix, optionSpecial, optionLicense}
 
 // How logits become probabilities.
 const (
@@ -46,22 +47,23 @@ const (
 // settings is how a version is run: what its configuration says, and the options where they say otherwise. With the
 // files it makes the digest.
 type settings struct {
-	Kind       string    `json:"kind"`
-	Labels     []string  `json:"labels,omitempty"`
-	Function   string    `json:"function,omitempty"`
-	Thresholds []float64 `json:"thresholds,omitempty"`
-	MaxTokens  int       `json:"max_tokens"`
-	Pooling    string    `json:"pooling,omitempty"`
-	Output     string    `json:"output,omitempty"` // of the graph; "" for that of its kind
-	Preprocess string    `json:"preprocess,omitempty"`
-	Prefix     string    `json:"prefix,omitempty"`    // stands before every text, when it is prepared
-	Special    bool      `json:"special,omitempty"`   // special ids stand around the text
-	Dimension  int       `json:"dimension,omitempty"` // of embeddings
-	VocabSize  int64     `json:"vocab_size,omitempty"`
-	Single     bool      `json:"single,omitempty"` // one text a run: a prediction would depend on its neighbours
-	License    string    `json:"license,omitempty"`
-	Encoder    string    `json:"encoder,omitempty"` // of a head: ID of the version whose vectors it takes
-	Abstain    float64   `json:"abstain,omitempty"` // no label is given below this probability
+	Kind       string            `json:"kind"`
+	Labels     []string          `json:"labels,omitempty"`
+	Function   string            `json:"function,omitempty"`
+	Thresholds []float64         `json:"thresholds,omitempty"`
+	MaxTokens  int               `json:"max_tokens"`
+	Pooling    string            `json:"pooling,omitempty"`
+	Output     string            `json:"output,omitempty"` // of the graph; "" for that of its kind
+	Inputs     map[string]string `json:"inputs,omitempty"` // of the graph, that are not called as usual, by the usual name
+	Preprocess string            `json:"preprocess,omitempty"`
+	Prefix     string            `json:"prefix,omitempty"`    // stands before every text, when it is prepared
+	Special    bool              `json:"special,omitempty"`   // special ids stand around the text
+	Dimension  int               `json:"dimension,omitempty"` // of embeddings
+	VocabSize  int64             `json:"vocab_size,omitempty"`
+	Single     bool              `json:"single,omitempty"` // one text a run: a prediction would depend on its neighbours
+	License    string            `json:"license,omitempty"`
+	Encoder    string            `json:"encoder,omitempty"` // of a head: ID of the version whose vectors it takes
+	Abstain    float64           `json:"abstain,omitempty"` // no label is given below this probability
 }
 
 // config is the part of a Hugging Face config.json that is read, and our own part of it.
@@ -176,6 +178,8 @@ func (s *settings) apply(options map[string]string) (err error) {
 			s.Function = strings.ToLower(value)
 		case optionProblem:
 			s.Function, err = problemOption(value)
+		case optionInputs:
+			s.Inputs, err = inputsOption(value)
 		case optionOutput:
 			s.Output = value
 		case optionPrefix:

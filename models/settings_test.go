@@ -71,7 +71,7 @@ var settingsCases = map[string]settingsCase{
 	"lower case before":            {config: `{"architectures": ["RobertaModel"], "max_position_embeddings": 64}`, sentence: `{"do_lower_case": true}`, refused: "do_lower_case"},
 	"more tokens than positions":   {config: `{"architectures": ["BertModel"], "max_position_embeddings": 64}`, options: map[string]string{"max_length": "65"}, refused: "positions for 64"},
 	"a problem nobody knows":       {config: `{"architectures": ["BertModel"], "max_position_embeddings": 64}`, options: map[string]string{"problem_type": "x"}, refused: "known are single_label_classification"},
-	"a preprocessing nobody knows": {config: `{"architectures": ["BertModel"], "max_position_embeddings": 64}`, options: map[string]string{"preprocess": "x"}, refused: "known are cardiffnlp, none, tweet, tweet-topic"},
+	"a preprocessing nobody knows": {config: `{"architectures": ["BertModel"], "max_position_embeddings": 64}`, options: map[string]string{"preprocess": "x"}, refused: "known are cardiffnlp, none, pysentimiento, tweet, tweet-topic"},
 	"no length":                    {config: `{"architectures": ["BertModel"]}`, refused: "say max_length"},
 	"no JSON":                      {config: `{`, refused: "read config.json"},
 	"length and labels":            {config: `[]`, refused: "read config.json"},

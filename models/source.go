@@ -208,7 +208,13 @@ func openTokenizer(open sourceFiles, extra extras) ([]byte, error) {
 	}
 	vocab, err := open("vocab.txt", maxConfigBytes)
 	if err == nil {
-		data, err = tokenizer.FromVocabulary(vocab, extra.Tokenizer.Vocabulary)
+		codes, err := open("bpe.codes", maxConfigBytes)
+		switch {
+		case err == nil:
+			data, err = tokenizer.FromCodes(vocab, codes, extra.Tokenizer.Vocabulary)
+		case errors.Is(err, fs.ErrNotExist):
+			data, err = tokenizer.FromVocabulary(vocab, extra.Tokenizer.Vocabulary)
+		}
 		return data, wrapInvalid(err)
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -222,7 +228,7 @@ func openTokenizer(open sourceFiles, extra extras) ([]byte, error) {
 		}
 		return data, wrapInvalid(err)
 	}
-	return nil, fmt.Errorf("%w: the source has no tokenizer.json, vocab.txt, or vocab.json with merges.txt", ErrInvalid)
+	return nil, fmt.Errorf("%w: the source has no tokenizer.json, vocab.txt (with bpe.codes for BERTweet), or vocab.json with merges.txt", ErrInvalid)
 }
 
 func wrapInvalid(err error) error {

@@ -87,7 +87,7 @@ func newBareLoop(b *testing.B) *bareLoop {
 	}
 	tokens, err := tokenizer.Load(read("tokenizer.json"))
 	require.NoError(b, err)
-	session, err := onnx.Open(read("model.onnx"), "logits")
+	session, err := onnx.Open(read("model.onnx"), nil, "logits")
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, session.Close()) })
 	return &bareLoop{tokens, session}

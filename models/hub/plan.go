@@ -19,7 +19,7 @@ const defaultGraph = "model.onnx"
 // The files that say how a model is run, and those that a tokenizer is made of where there is no tokenizer.json.
 var (
 	wanted = []string{"config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-		"sentence_bert_config.json", "modules.json", "1_Pooling/config.json"}
+		"sentence_bert_config.json", "modules.json", "config_sentence_transformers.json", "1_Pooling/config.json"}
 	vocabularies = []string{"vocab.txt", "vocab.json", "merges.txt", "bpe.codes", "sentencepiece.bpe.model", "spiece.model"}
 )
 

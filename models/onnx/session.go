@@ -1,10 +1,13 @@
 package onnx
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
 	ort "github.com/yalue/onnxruntime_go"
 )
@@ -19,7 +22,8 @@ const (
 // Session is one opened model. It is safe for concurrent use; each Run uses one thread.
 type Session struct {
 	session *ort.DynamicAdvancedSession
-	inputs  []string
+	inputs  []string // by the names of the graph
+	roles   []string // of the inputs, by the usual names
 	output  string
 	width   int64 // last dimension of the output, 0 when the model leaves it open
 }
@@ -31,21 +35,34 @@ type Tensor struct {
 }
 
 // Open opens a model whose inputs are input_ids, attention_mask and perhaps token_type_ids, all int64, and takes the
-// first of the wanted outputs that it has. Load must have succeeded.
-func Open(model []byte, wanted ...string) (*Session, error) {
+// first of the wanted outputs that it has; named gives the names of inputs that are called otherwise. Load must have succeeded.
+func Open(model []byte, named map[string]string, wanted ...string) (*Session, error) {
 	inputs, outputs, err := ort.GetInputOutputInfoWithONNXData(model)
 	if err != nil {
 		return nil, fmt.Errorf("read model: %w", err)
 	}
 	s := &Session{}
+	roles, err := rolesOf(named)
+	if err != nil {
+		return nil, err
+	}
 	for _, in := range inputs {
-		if !slices.Contains([]string{inputIDs, inputMask, inputType}, in.Name) {
-			return nil, fmt.Errorf("read model: it asks for an input %q; known are %s, %s and %s", in.Name, inputIDs, inputMask, inputType)
+		role, ok := roles[in.Name]
+		if !ok {
+			return nil, fmt.Errorf("read model: it asks for an input %q; known are %s", in.Name, strings.Join(slices.Sorted(maps.Keys(roles)), ", "))
 		}
 		if in.DataType != ort.TensorElementDataTypeInt64 {
 			return nil, fmt.Errorf("read model: its input %q is %s, not int64", in.Name, in.DataType)
 		}
-		s.inputs = append(s.inputs, in.Name)
+		s.inputs, s.roles = append(s.inputs, in.Name), append(s.roles, role)
+	}
+	if !slices.Contains(s.roles, inputIDs) {
+		return nil, fmt.Errorf("read model: it asks for no input %s", inputIDs)
+	}
+	for role, name := range named {
+		if !slices.Contains(s.inputs, name) {
+			return nil, fmt.Errorf("read model: it has no input %q for %s", name, role)
+		}
 	}
 	for _, name := range wanted {
 		at := slices.IndexFunc(outputs, func(o ort.InputOutputInfo) bool { return o.Name == name })
@@ -73,6 +90,24 @@ func Open(model []byte, wanted ...string) (*Session, error) {
 		return nil, fmt.Errorf("open model: %w", err)
 	}
 	return s, nil
+}
+
+// rolesOf tells by the name of an input what it is.
+func rolesOf(named map[string]string) (map[string]string, error) {
+	roles := map[string]string{}
+	for _, role := range []string{inputIDs, inputMask, inputType} {
+		name := cmp.Or(named[role], role)
+		if other, ok := roles[name]; ok {
+			return nil, fmt.Errorf("read model: the input %q is named for %s and %s", name, other, role)
+		}
+		roles[name] = role
+	}
+	for role := range named {
+		if !slices.Contains([]string{inputIDs, inputMask, inputType}, role) {
+			return nil, fmt.Errorf("read model: there is no input %q to name; those are %s, %s and %s", role, inputIDs, inputMask, inputType)
+		}
+	}
+	return roles, nil
 }
 
 // sessionOptions makes one thread a session that does not spin: measured, it gives the most texts per core.
@@ -107,9 +142,9 @@ func (s *Session) Run(ctx context.Context, ids, mask []int64, rows, width int) (
 			err = errors.Join(err, v.Destroy())
 		}
 	}()
-	for _, name := range s.inputs {
+	for i, name := range s.inputs {
 		data := ids
-		switch name {
+		switch s.roles[i] {
 		case inputMask:
 			data = mask
 		case inputType:

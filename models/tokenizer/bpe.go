@@ -238,12 +238,18 @@ func spaces(text string) int {
 	return end
 }
 
-// joiner joins the bytes of one word; its slices are reused.
+// joiner joins the symbols of one word; its slices are reused.
 type joiner struct {
-	ids   []int64
-	next  []int // index of the following symbol, len(ids) at the end
-	prev  []int // index of the symbol before, -1 at the start
-	queue candidates
+	ids     []int64 // -1 for a symbol that was joined to the one before
+	starts  []int   // byte of the word at which each begins, where that is asked for
+	next    []int   // index of the following symbol, len(ids) at the end
+	prev    []int   // index of the symbol before, -1 at the start
+	queue   candidates
+	pending candidates // for the next round
+}
+
+func (j *joiner) reset() {
+	j.ids, j.starts, j.next, j.prev, j.queue, j.pending = j.ids[:0], j.starts[:0], j.next[:0], j.prev[:0], j.queue[:0], j.pending[:0]
 }
 
 // candidate is a pair that may be joined: the symbols at left and behind it, as they were when it was queued.
@@ -279,21 +285,42 @@ func (c *candidates) Pop() any {
 
 // join appends the ids of a word.
 func (j *joiner) join(b *bpe, out []int64, word string) []int64 {
-	j.ids, j.next, j.prev, j.queue = j.ids[:0], j.next[:0], j.prev[:0], j.queue[:0]
+	j.reset()
 	for i := range len(word) {
 		if id := b.bytes[word[i]]; id >= 0 {
 			j.ids = append(j.ids, id)
 		}
 	}
+	j.merge(b.merges, false)
+	for _, id := range j.ids {
+		if id >= 0 {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// merge joins pairs until none is left that can be. With rounds all pairs of one rank are joined before those that come of
+// it are looked at, else these wait for no one.
+func (j *joiner) merge(merges map[pair]merge, rounds bool) {
 	n := len(j.ids)
 	for i := range n {
 		j.next, j.prev = append(j.next, i+1), append(j.prev, i-1)
 	}
 	for i := range n - 1 {
-		j.offer(b, i)
+		if c, ok := j.candidateAt(merges, i); ok {
+			j.queue = append(j.queue, c)
+		}
 	}
 	heap.Init(&j.queue)
-	for len(j.queue) > 0 {
+	for rank := -1; len(j.queue)+len(j.pending) > 0; {
+		if len(j.queue) == 0 || j.queue[0].rank != rank {
+			for _, c := range j.pending {
+				heap.Push(&j.queue, c)
+			}
+			j.pending = j.pending[:0]
+			rank = j.queue[0].rank
+		}
 		c := heap.Pop(&j.queue).(candidate)
 		right := n
 		if j.ids[c.left] >= 0 {
@@ -307,38 +334,30 @@ func (j *joiner) join(b *bpe, out []int64, word string) []int64 {
 		if j.next[right] < n {
 			j.prev[j.next[right]] = c.left
 		}
-		j.push(b, c.left)
+		j.push(merges, c.left, rounds)
 		if p := j.prev[c.left]; p >= 0 {
-			j.push(b, p)
+			j.push(merges, p, rounds)
 		}
 	}
-	for _, id := range j.ids {
-		if id >= 0 {
-			out = append(out, id)
-		}
-	}
-	return out
 }
 
-// candidateAt is the pair that begins at a symbol, if the vocabulary joins it.
-func (j *joiner) candidateAt(b *bpe, left int) (candidate, bool) {
+// candidateAt is the pair that begins at a symbol, if it is joined at all.
+func (j *joiner) candidateAt(merges map[pair]merge, left int) (candidate, bool) {
 	right := j.next[left]
 	if right >= len(j.ids) {
 		return candidate{}, false
 	}
 	p := pair{j.ids[left], j.ids[right]}
-	m, ok := b.merges[p]
+	m, ok := merges[p]
 	return candidate{m.rank, left, p, m.id}, ok
 }
 
-func (j *joiner) offer(b *bpe, left int) {
-	if c, ok := j.candidateAt(b, left); ok {
-		j.queue = append(j.queue, c)
-	}
-}
-
-func (j *joiner) push(b *bpe, left int) {
-	if c, ok := j.candidateAt(b, left); ok {
+func (j *joiner) push(merges map[pair]merge, left int, rounds bool) {
+	c, ok := j.candidateAt(merges, left)
+	switch {
+	case ok && rounds:
+		j.pending = append(j.pending, c)
+	case ok:
 		heap.Push(&j.queue, c)
 	}
 }

@@ -1,6 +1,6 @@
 // Package tokenizer turns text into the ids that a model was trained on, id for id as the official library does:
 // WordPiece, byte-level BPE as GPT-2 and RoBERTa have it, and Unigram as SentencePiece has it, all read from
-// tokenizer.json. Whatever else such a file asks for is refused by name: a nearly right tokenizer makes a model quietly
+// tokenizer.json, and BERTweet's from the files that it has instead. Whatever else such a file asks for is refused by name: a nearly right tokenizer makes a model quietly
 // worse. Text that is not UTF-8 is read with U+FFFD for each bad byte sequence.
 package tokenizer
 
@@ -28,6 +28,7 @@ type Tokenizer struct {
 	before    []int64 // special ids in front of the text
 	after     []int64 // special ids behind it
 	size      int64   // ids are below this
+	reads     int     // bytes of a text at most, 0 for all
 }
 
 // model encodes a piece of text that holds no added token. It may stop at the end of a word when there are more than enough
@@ -100,6 +101,12 @@ func (t *Tokenizer) load(f file) error {
 		t.model, vocab, err = loadBPE(f)
 	case "Unigram":
 		t.model, vocab, err = loadUnigram(f)
+	case bertweetKind:
+		var b *bertweet
+		if b, vocab, err = loadBertweet(f); err == nil && b.normalize {
+			t.reads = maxTweetBytes
+		}
+		t.model = b
 	default:
 		err = fmt.Errorf("%w: model %q", ErrUnsupported, kind)
 	}
@@ -168,6 +175,9 @@ func (t *Tokenizer) Size() int64 { return t.size }
 func (t *Tokenizer) Encode(dst []int64, text string, most int, special bool) (ids []int64, truncated bool) {
 	if !utf8.ValidString(text) {
 		text = strings.ToValidUTF8(text, "\ufffd")
+	}
+	if t.reads > 0 && len(text) > t.reads {
+		text, truncated = strings.ToValidUTF8(text[:t.reads], ""), true
 	}
 	start := len(dst)
 	room := most

@@ -10,15 +10,23 @@ import (
 
 // Vocabulary is what tokenizer_config.json says of files without a tokenizer.json; nil stands for the default of the kind.
 type Vocabulary struct {
-	Lowercase    *bool                 `json:"do_lower_case"`          // true
-	StripAccents *bool                 `json:"strip_accents"`          // follows Lowercase
-	ChineseChars *bool                 `json:"tokenize_chinese_chars"` // true
-	Basic        *bool                 `json:"do_basic_tokenize"`      // true; refused where it is false
-	PrefixSpace  bool                  `json:"add_prefix_space"`       // of byte-level BPE
-	Mask         json.RawMessage       `json:"mask_token"`             // a text, or an object with lstrip
-	Added        map[string]addedToken `json:"added_tokens_decoder"`   // by id; those beside the vocabulary are refused
-	Special      json.RawMessage       `json:"additional_special_tokens"`
-	Never        json.RawMessage       `json:"never_split"`
+	Lowercase     *bool                 `json:"do_lower_case"`          // true
+	StripAccents  *bool                 `json:"strip_accents"`          // follows Lowercase
+	ChineseChars  *bool                 `json:"tokenize_chinese_chars"` // true
+	Basic         *bool                 `json:"do_basic_tokenize"`      // true; refused where it is false
+	PrefixSpace   bool                  `json:"add_prefix_space"`       // of byte-level BPE
+	Normalization bool                  `json:"normalization"`          // of BERTweet
+	Mask          json.RawMessage       `json:"mask_token"`             // a text, or an object with lstrip
+	Start         json.RawMessage       `json:"bos_token"`
+	Class         json.RawMessage       `json:"cls_token"`
+	End           json.RawMessage       `json:"eos_token"`
+	Separator     json.RawMessage       `json:"sep_token"`
+	Padding       json.RawMessage       `json:"pad_token"`
+	Unknown       json.RawMessage       `json:"unk_token"`
+	Added         map[string]addedToken `json:"added_tokens_decoder"` // by id; those beside the vocabulary are refused
+	Beside        map[string]int64      `json:"-"`                    // added_tokens.json of older exports: token and id, likewise
+	Special       json.RawMessage       `json:"additional_special_tokens"`
+	Never         json.RawMessage       `json:"never_split"`
 }
 
 // check refuses what the files alone do not say.
@@ -31,9 +39,33 @@ func (v Vocabulary) check(ids map[string]int64) error {
 	if v.Basic != nil && !*v.Basic {
 		return fmt.Errorf("%w: do_basic_tokenize is false, without a tokenizer.json", ErrUnsupported)
 	}
+	for token, id := range v.Beside {
+		if known, ok := ids[token]; !ok || known != id {
+			return fmt.Errorf("%w: token %.20q of added_tokens.json is not in the vocabulary, and there is no tokenizer.json", ErrUnsupported, token)
+		}
+	}
 	for id, a := range v.Added {
 		if known, ok := ids[a.Content]; !ok || strconv.FormatInt(known, 10) != id {
 			return fmt.Errorf("%w: added token %.20q is not in the vocabulary, and there is no tokenizer.json", ErrUnsupported, a.Content)
+		}
+	}
+	return nil
+}
+
+// names refuses special tokens that are called otherwise.
+func (v Vocabulary) names(start, pad, end, unknown, mask string) error {
+	for _, t := range []struct {
+		name, want string
+		value      json.RawMessage
+	}{{"bos_token", start, v.Start}, {"cls_token", start, v.Class}, {"eos_token", end, v.End}, {"sep_token", end, v.Separator}, {"pad_token", pad, v.Padding},
+		{"unk_token", unknown, v.Unknown}, {"mask_token", mask, v.Mask}} {
+		var text string
+		var a addedToken
+		if json.Unmarshal(t.value, &text) != nil && json.Unmarshal(t.value, &a) == nil {
+			text = a.Content
+		}
+		if text != "" && text != t.want {
+			return fmt.Errorf("%w: %s is %.40q and not %q, without a tokenizer.json", ErrUnsupported, t.name, text, t.want)
 		}
 	}
 	return nil

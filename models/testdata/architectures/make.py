@@ -1,4 +1,4 @@
-"""Makes the small models of this folder, and what the official libraries say of them: python make.py
+"""Makes the small models of this folder, and what the official libraries say of them: python make.py [NAME...]
 
 Weights are random and vocabularies are trained on the text below: nothing is fetched. Each folder is laid out as exports of
 its kind are, and golden.json holds ids, logits, probabilities and labels of transformers, or embeddings of
@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 import unicodedata
 import warnings
 
@@ -19,15 +20,16 @@ import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.models import Normalize, Pooling, Transformer
 from sentencepiece import sentencepiece_model_pb2
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import (
-    AutoTokenizer, BertConfig, BertForSequenceClassification, BertModel, BertTokenizer, DistilBertConfig, DistilBertForSequenceClassification,
+    AutoTokenizer, BertConfig, BertweetTokenizer, BertForSequenceClassification, BertModel, BertTokenizer, DistilBertConfig, DistilBertForSequenceClassification,
     DistilBertTokenizer, MPNetConfig, MPNetModel, MPNetTokenizer, RobertaConfig, RobertaForSequenceClassification, RobertaTokenizer,
     XLMRobertaConfig, XLMRobertaForSequenceClassification, XLMRobertaTokenizer, pipeline,
 )
 
 warnings.filterwarnings("ignore")
 HERE = os.path.dirname(os.path.abspath(__file__))
+ONLY = sys.argv[1:]
 SMALL = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, initializer_range=0.6)
 TOPICS = ("arts_&_culture business_&_entrepreneurs celebrity_&_pop_culture diaries_&_daily_life family fashion_&_style film_tv_&_video "
           "fitness_&_health food_&_dining gaming learning_&_educational music news_&_social_concern other_hobbies relationships "
@@ -120,6 +122,35 @@ def unigram():
     return pieces + [("<mask>", 0.0)], proto.normalizer_spec.precompiled_charsmap
 
 
+def bertweet(normalization):
+    """Returns BERTweet's tokenizer, whose files are of the text above in its normalized form, and what writes these files: transformers 5 writes
+    bpe.codes without counts, and then reads no merges from it."""
+    with tempfile.TemporaryDirectory() as folder:
+        vocab, codes = os.path.join(folder, "vocab.txt"), os.path.join(folder, "bpe.codes")
+
+        def save(pieces, merges):
+            with open(vocab, "w") as v, open(codes, "w") as c:
+                v.write("".join(f"{p} 1\n" for p in pieces))
+                c.write("".join(f"{a} {b} 1\n" for a, b in merges))
+            return BertweetTokenizer(vocab, codes, normalization=normalization)
+
+        t = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
+        t.pre_tokenizer = pre_tokenizers.Split(Regex(r"\s+"), "removed")
+        lines = [save(["a"], []).normalizeTweet(x) for x in CORPUS + ["I am emoji grinning face emoji , hashtag monday :grinning_face: :red_heart:"]]
+        t.train_from_iterator(lines, trainers.BpeTrainer(vocab_size=900, end_of_word_suffix="</w>", show_progress=False))
+        m = json.loads(t.to_str())["model"]
+        official = save([p[:-4] if p.endswith("</w>") else p + "@@" for p in sorted(m["vocab"], key=m["vocab"].get)], m["merges"])
+        official.model_max_length = 128
+        content = {name: open(os.path.join(folder, name)).read() for name in ("vocab.txt", "bpe.codes")}
+
+    def keep(to, _):
+        for name, text in content.items():
+            with open(os.path.join(to, name), "w") as f:
+                f.write(text)
+
+    return official, keep
+
+
 def export(model, folder, output, token_types, name="model.onnx"):
     os.makedirs(folder, exist_ok=True)
     model.eval()
@@ -163,6 +194,8 @@ def encode(tokenizer, texts, limit):
 
 def classifier(name, tokenizer, model, limit, token_types=False, prepare=None, sub="", keep=None):
     """Writes a classifier and what the text-classification pipeline says of the texts."""
+    if ONLY and name not in ONLY:
+        return
     folder = os.path.join(HERE, name)
     shutil.rmtree(folder, ignore_errors=True)
     tokenizer.save_pretrained(folder)
@@ -192,6 +225,8 @@ def classifier(name, tokenizer, model, limit, token_types=False, prepare=None, s
 
 def encoder(name, tokenizer, model, limit, pooling, token_types=False, normalize=True, keep=None, legacy=False):
     """Writes a sentence encoder and what sentence-transformers says of the texts."""
+    if ONLY and name not in ONLY:
+        return
     folder, base = os.path.join(HERE, name), os.path.join(HERE, name + ".base")
     shutil.rmtree(folder, ignore_errors=True)
     tokenizer.save_pretrained(base)
@@ -259,6 +294,12 @@ def main():
                prepare=cardiff, keep=only_merges)
     classifier("tweet-topic", RobertaTokenizer(vocab=vocab, merges=merges), build(RobertaForSequenceClassification, RobertaConfig(
         **roberta, **labels(TOPICS), problem_type="multi_label_classification")), 512, prepare=topic)
+    with open(os.path.join(HERE, "..", "pysentimiento.json")) as f:
+        pysentimiento = dict(json.load(f)["texts"])
+    for name, normalization, prepare in [("bertweet", True, None), ("bertweet-sentiment", False, lambda text: pysentimiento[text])]:
+        tokenizer, keep = bertweet(normalization)
+        config = RobertaConfig(**{**roberta, "vocab_size": len(tokenizer), "max_position_embeddings": 130}, **labels(["NEG", "NEU", "POS"]), tokenizer_class="BertweetTokenizer")
+        classifier(name, tokenizer, build(RobertaForSequenceClassification, config), 128, prepare=prepare, keep=keep)
     pieces, charsmap = unigram()
     xlmr = XLMRobertaTokenizer(vocab=pieces, _spm_precompiled_charsmap=charsmap)
     classifier("xlm-roberta", xlmr, build(XLMRobertaForSequenceClassification, XLMRobertaConfig(**{**roberta, "vocab_size": len(pieces)}, **labels(["Negative", "Neutral", "Positive"]))), 512)

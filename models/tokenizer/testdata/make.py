@@ -149,4 +149,5 @@ def main():
             json.dump(golden, f, ensure_ascii=True, separators=(",", ":"))
 
 
-main()
+if __name__ == "__main__":
+    main()
