@@ -15,6 +15,7 @@ import (
 	"github.com/dolthub/vitess/go/mysql"
 
 	"smelt/models"
+	"smelt/models/train"
 	"smelt/queries"
 	"smelt/queries/lexer"
 	"smelt/queries/spark"
@@ -309,7 +310,7 @@ func restateOurs(err error) *mysql.SQLError {
 		return mysql.NewSQLError(errUnknownFunction.number, errUnknownFunction.state, "%s", err.Error())
 	case errors.Is(err, models.ErrExists):
 		return mysql.NewSQLError(errFunctionExists.number, errFunctionExists.state, "%s", err.Error())
-	case errors.Is(err, models.ErrInvalid):
+	case errors.Is(err, models.ErrInvalid), errors.Is(err, models.ErrWrongKind), errors.Is(err, train.ErrData), errors.Is(err, train.ErrOption):
 		return mysql.NewSQLError(errWrongArguments.number, errWrongArguments.state, "%s", err.Error())
 	case errors.Is(err, tables.ErrExists):
 		return mysql.NewSQLError(errTableExists.number, errTableExists.state, "%s", err.Error())

@@ -40,6 +40,8 @@ type Flows interface {
 	Drop(ctx context.Context, database, name string, kind ddl.Kind, ifExists bool) error
 	// OnFile has a file tried again, unloaded or reloaded, and returns how many of its rows were taken out.
 	OnFile(ctx context.Context, s *ddl.OnTable, database string) (rows int64, err error)
+	// SourcesOf returns the tables that a SELECT reads, through views too.
+	SourcesOf(query, database string) ([]*tables.Table, error)
 	// ModelsChanged has the flows look whether a model that they ask means another version now.
 	ModelsChanged()
 	// Replay judges the rows of a quarantine by the rules of today, and returns how many moved into the table and were kept.

@@ -194,11 +194,15 @@ const maxConflicts = 100
 // run calls f for one statement, and again while another statement was faster to change its rows: MySQL would have let
 // it wait, and a statement that failed has changed nothing and answered nothing.
 func (h *handler) run(ctx context.Context, query string, f func(context.Context) error) (err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, h.timeout, errTimeout)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	limit := time.AfterFunc(h.timeout, func() { cancel(errTimeout) })
+	defer limit.Stop()
 	for try := 0; ; try++ {
 		var conflict *mysql.SQLError
-		err = h.once(withStatement(ctx, strings.TrimSpace(query), nil), f)
+		ctx := withStatement(ctx, strings.TrimSpace(query), nil)
+		statementOf(ctx).limit = limit
+		err = h.once(ctx, f)
 		if try == maxConflicts || !errors.As(err, &conflict) || conflict.Num != errLockWait.number {
 			return err
 		}

@@ -100,6 +100,9 @@ var modelsSchema = tables.Schema{
 	{Name: "versions", Type: longType, Comment: "how many there are"},
 	{Name: "aliases", Type: jsonType, Comment: "alias: number of a version"},
 	{Name: "comment", Type: textType},
+	{Name: "training", Type: textType, Comment: "the SELECT that it learns from; NULL for one that is not trained here"},
+	{Name: "schedule", Type: textType, Comment: "when it learns again; NULL for when somebody says so"},
+	{Name: "trained", Type: timeType, Comment: "when it last learned, with or without another version, UTC"},
 }
 
 func (e *Engine) modelsTable(context.Context) (tables.Relation, error) {
@@ -114,8 +117,9 @@ func (e *Engine) modelsTable(context.Context) (tables.Relation, error) {
 		if err != nil {
 			return nil, err
 		}
+		query, schedule, trained := trainingOf(m)
 		appendRow(b, m.Name, info.Kind, info.Version, labels, info.MultiLabel, info.Dimension, info.MaxTokens, orNull(info.License), info.Digest,
-			len(m.Versions), aliases, orNull(m.Comment))
+			len(m.Versions), aliases, orNull(m.Comment), query, schedule, trained)
 	}
 	return tables.FromBatches(modelsSchema, b), nil
 }
@@ -127,7 +131,11 @@ func versionOf(m models.Model, number int) models.Info {
 			return v
 		}
 	}
-	return models.Info{Name: m.Name}
+	info := models.Info{Name: m.Name}
+	if m.Training != nil {
+		info.Kind = models.Classifier // that has learned nothing yet
+	}
+	return info
 }
 
 func encodedJSON(v any) (string, error) {
@@ -152,6 +160,10 @@ var modelVersionsSchema = tables.Schema{
 	{Name: "created_by", Type: textType},
 	{Name: "license", Type: textType},
 	{Name: "commit", Type: textType, Comment: "of the repository that its files came from"},
+	{Name: "encoder", Type: textType, Comment: "of a trained one: the version whose vectors it takes"},
+	{Name: "training", Type: textType, Comment: "of a trained one: the SELECT that it learned from"},
+	{Name: "training_rows", Type: longType},
+	{Name: "scores", Type: jsonType, Comment: "of a trained one, on rows that it had not seen: accuracy, macro_f1, log_loss, ece and more"},
 }
 
 func (e *Engine) modelVersionsTable(context.Context) (tables.Relation, error) {
@@ -162,8 +174,12 @@ func (e *Engine) modelVersionsTable(context.Context) (tables.Relation, error) {
 			if err != nil {
 				return nil, err
 			}
+			rows, scores, err := scoresOf(v)
+			if err != nil {
+				return nil, err
+			}
 			appendRow(b, m.Name, v.Version, v.Version == m.Current, orNull(aliasesOf(m, v.Version)), v.Source, options, orNull(v.Comment), v.Digest,
-				v.Bytes, v.Created, orNull(v.User), orNull(v.License), orNull(v.Commit))
+				v.Bytes, v.Created, orNull(v.User), orNull(v.License), orNull(v.Commit), orNull(v.Encoder), orNull(v.Query), rows, scores)
 		}
 	}
 	return tables.FromBatches(modelVersionsSchema, b), nil
@@ -174,6 +190,26 @@ func (e *Engine) predictionsTable(ctx context.Context) (tables.Relation, error) 
 		return tables.FromBatches(predictions.Schema), nil
 	}
 	return e.predictions.Relation(ctx)
+}
+
+// trainingOf is what smelt.models says of how a model learns.
+func trainingOf(m models.Model) (query, schedule, trained any) {
+	if m.Training == nil {
+		return nil, nil, nil
+	}
+	if m.Learned != nil {
+		trained = m.Learned.At
+	}
+	return m.Training.Query, orNull(m.Training.Schedule), trained
+}
+
+// scoresOf is what smelt.model_versions says of how a version has learned.
+func scoresOf(v models.Info) (rows, scores any, err error) {
+	if v.Scores == nil {
+		return nil, nil, nil
+	}
+	text, err := encodedJSON(v.Scores)
+	return v.Scores.Rows, text, err
 }
 
 var modelHistorySchema = tables.Schema{

@@ -42,6 +42,9 @@ const errUserWarning = 1642
 func (e *sqlEngine) onModel(s *ddl.OnModel) *node {
 	n := &node{name: s.Verb + " model " + s.Name, schema: types.OkResultSchema}
 	run := e.changeModel
+	if trains(s) {
+		n.schema, run = trainingColumns, e.trainModel
+	}
 	switch s.Verb {
 	case "SHOW":
 		n.schema, run = showModelsColumns, e.showModels
@@ -250,10 +253,23 @@ func (e *sqlEngine) showCreateModel(_ *sql.Context, s *ddl.OnModel) (sql.RowIter
 	if err != nil {
 		return nil, err
 	}
+	return sql.RowsToRowIter(sql.NewRow(m.Name, strings.Join(createModel(m), ";\n"))), nil
+}
+
+// createModel returns the statements that make a model again. Of versions that were trained there is one statement, which
+// trains one version of what the SELECT gives then.
+func createModel(m models.Model) []string {
 	var out []string
-	for i, v := range m.Versions {
+	if m.Training != nil {
+		out = append(out, trainingStatement(m))
+	}
+	trained := false
+	for _, v := range m.Versions {
+		if trained = trained || v.Query != ""; v.Query != "" {
+			continue
+		}
 		one := ddl.OnModel{Verb: "ADD VERSION", Name: m.Name, Options: maps.Clone(v.Options), Comment: v.Comment}
-		if i == 0 {
+		if len(out) == 0 {
 			one.Verb, one.Comment = "CREATE", m.Comment
 		}
 		if one.Options == nil {
@@ -265,10 +281,13 @@ func (e *sqlEngine) showCreateModel(_ *sql.Context, s *ddl.OnModel) (sql.RowIter
 		}
 		out = append(out, one.Print())
 	}
+	if trained {
+		return out // the numbers of the versions would be others
+	}
 	for _, alias := range slices.Sorted(maps.Keys(m.Aliases)) {
 		out = append(out, fmt.Sprintf("ALTER MODEL `%s` SET ALIAS `%s` = %d", m.Name, alias, m.Aliases[alias]))
 	}
-	return sql.RowsToRowIter(sql.NewRow(m.Name, strings.Join(out, ";\n"))), nil
+	return out
 }
 
 func (e *sqlEngine) describeModel(_ *sql.Context, s *ddl.OnModel) (sql.RowIter, error) {
@@ -291,6 +310,7 @@ func (e *sqlEngine) describeModel(_ *sql.Context, s *ddl.OnModel) (sql.RowIter, 
 	add("versions", strconv.Itoa(len(m.Versions)))
 	add("aliases", allAliases(m))
 	add("source", v.Source)
+	describeTraining(m, v, add)
 	for _, key := range slices.Sorted(maps.Keys(v.Options)) {
 		add("option "+key, v.Options[key])
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"sync"
+	"time"
 
 	"smelt/functions"
 	"smelt/tables"
@@ -17,6 +18,7 @@ const streamPrefix = "stream:"
 type statement struct {
 	text    string                     // as the client sent it, with what follows
 	overlay map[string]tables.Relation // placeholder or "db.table", in lower case
+	limit   *time.Timer                // ends the statement when its time is over; nil for none
 
 	partitions []string          // of the table that the statement creates
 	properties map[string]string // likewise

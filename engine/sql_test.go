@@ -136,6 +136,8 @@ func (f *fakeFlows) Create(ctx context.Context, c *ddl.Create, database, _ strin
 	return err == nil, err
 }
 
+func (f *fakeFlows) SourcesOf(string, string) ([]*tables.Table, error) { return nil, nil }
+
 func (f *fakeFlows) ExplainRow(context.Context, *ddl.Inspect, string) ([]lineage.Explained, error) {
 	return []lineage.Explained{{ID: 1, Table: "live.x", Version: -1, Row: `{"a": 1}`}}, nil
 }

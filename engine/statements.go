@@ -68,7 +68,7 @@ func (p *parser) inject(statement ddl.Statement) sqlparser.Statement {
 	case *ddl.OnFlow:
 		n, auth = e.onFlow(s)
 	case *ddl.OnModel:
-		if n = e.onModel(s); n.IsReadOnly() {
+		if n = e.onModel(s); n.IsReadOnly() && !trains(s) {
 			auth = sqlparser.AuthType_IGNORE
 		}
 	case *ddl.OnRules:
@@ -135,9 +135,13 @@ func (e *sqlEngine) database(ctx *sql.Context, named string) string {
 	return named
 }
 
-// untimed returns a context that ends with the statement's, but not at its limit of time: filling a table may score
-// every row by a model, which takes as long as it takes. KILL still stops it.
+// untimed takes the limit of time off a statement, and returns a context that ends with the statement's but not at that limit,
+// should it have passed already: filling a table may score every row by a model, which takes as long as it takes. KILL still
+// stops it.
 func untimed(ctx *sql.Context) (context.Context, func()) {
+	if s := statementOf(ctx); s != nil && s.limit != nil {
+		s.limit.Stop() // rows that are answered behind the work have their time, too
+	}
 	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {
 		if cause := context.Cause(ctx); !errors.Is(cause, errTimeout) {

@@ -37,7 +37,15 @@ func classify(model string, result func(models.Classification) any) func(resolve
 
 func labelSpec(name, model string) *spec {
 	return &spec{name: name, model: model, least: 1, most: 1, typ: labelType, description: "the label that model " + model + " gives a text",
-		plan: classify(model, func(c models.Classification) any { return c.Label })}
+		plan: classify(model, func(c models.Classification) any { return givenLabel(c) })}
+}
+
+// givenLabel is NULL where the model abstains.
+func givenLabel(c models.Classification) any {
+	if c.Label == "" {
+		return nil
+	}
+	return c.Label
 }
 
 func scoreSpec(name, model string) *spec {
@@ -46,7 +54,7 @@ func scoreSpec(name, model string) *spec {
 }
 
 func jsonSpec(name, model string) *spec {
-	return &spec{name: name, model: model, least: 1, most: 1, typ: types.JSON, description: "label, score and all scores that model " + model + " gives a text",
+	return &spec{name: name, model: model, least: 1, most: 1, typ: types.JSON, description: "label, score and all scores that model " + model + " gives a text; of one with several labels a text also those",
 		plan: classify(model, scoresJSON)}
 }
 
@@ -55,7 +63,11 @@ func scoresJSON(c models.Classification) any {
 	for _, s := range c.Scores {
 		scores[s.Label] = s.Score
 	}
-	return types.JSONDocument{Val: map[string]any{"label": c.Label, "score": c.Score, "scores": scores}}
+	out := map[string]any{"label": givenLabel(c), "score": c.Score, "scores": scores}
+	if c.Selected != nil {
+		out["labels"] = jsonArray(c.Selected).Val // those over their thresholds
+	}
+	return types.JSONDocument{Val: out}
 }
 
 // predictSpec is predict('models:/name/2', text): a classifier gives label, score and scores, an encoder the embedding.

@@ -50,7 +50,8 @@ type Model struct {
 	Aliases  map[string]int    // alias, lower case -> number of a version
 	Current  int               // number of the version that m(text) uses
 	Versions []Info            // by number
-	Training *train.Definition // how it is trained again; nil for one that was not trained here
+	Training *train.Definition // how it is trained again; nil for one that is not trained here
+	Learned  *train.Learned    // what it learned last; nil for nothing yet
 }
 
 // Change is one entry of a model's history.
@@ -76,6 +77,7 @@ type entry struct {
 	Aliases  map[string]int    `json:"aliases"`
 	Versions []*version        `json:"versions"`
 	Training *train.Definition `json:"training,omitempty"`
+	Learned  *train.Learned    `json:"learned,omitempty"`
 }
 
 // version is one version of a model. The versions that ship are built anew at each start and not stored.
@@ -91,7 +93,8 @@ type version struct {
 	Bytes    int64             `json:"bytes"`
 	Settings settings          `json:"settings"`
 	Digest   string            `json:"digest"`
-	Query    string            `json:"query,omitempty"` // of a trained one: what it learned from
+	Query    string            `json:"query,omitempty"`  // of a trained one: what it learned from
+	Scores   *train.Summary    `json:"scores,omitempty"` // of a trained one: how well it did on rows that it had not seen
 
 	builtin bool
 }
@@ -172,7 +175,7 @@ func (c *catalog) stored() *catalog {
 	out := c.clone()
 	for name, e := range out.Models {
 		e.Versions = slices.DeleteFunc(e.Versions, func(v *version) bool { return v.builtin })
-		if len(e.Versions) == 0 && len(e.Aliases) == 0 && e.Comment == "" && e.Next <= 2 && c.Models[name].version(1) != nil && c.Models[name].version(1).builtin {
+		if len(e.Versions) == 0 && len(e.Aliases) == 0 && e.Comment == "" && e.Training == nil && e.Next <= 2 && c.Models[name].version(1) != nil && c.Models[name].version(1).builtin {
 			delete(out.Models, name)
 		}
 	}
@@ -248,6 +251,9 @@ func (c *catalog) find(r reference) (*version, error) {
 		number = n
 	}
 	v := e.version(number)
+	if v == nil && len(e.Versions) == 0 {
+		return nil, fmt.Errorf("%w: model %q has learned nothing yet: smelt.models says what it waits for", ErrUnknownModel, r.name)
+	}
 	if v == nil {
 		return nil, fmt.Errorf("%w: model %q has no version %d", ErrUnknownModel, r.name, number)
 	}
@@ -269,5 +275,5 @@ func (v *version) info(name string) Info {
 	s := v.Settings
 	return Info{Name: name, ID: VersionID(name, v.Digest), Version: v.Number, Kind: s.Kind, Digest: v.Digest, License: s.License, Labels: s.Labels,
 		MultiLabel: s.Function == sigmoidFunction, Dimension: s.Dimension, MaxTokens: s.MaxTokens, Source: v.Source, Commit: v.Commit, Options: v.Options, Comment: v.Comment,
-		Created: v.Created, User: v.User, Bytes: v.Bytes, Encoder: s.Encoder, Query: v.Query}
+		Created: v.Created, User: v.User, Bytes: v.Bytes, Encoder: s.Encoder, Query: v.Query, Scores: v.Scores}
 }

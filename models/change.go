@@ -160,7 +160,7 @@ func (r *Registry) AddVersion(ctx context.Context, name, user, comment string, o
 	if err != nil {
 		return false, fmt.Errorf("add a version to model %q: %w", name, err)
 	}
-	if e.version(e.newest()).Digest == v.Digest {
+	if newest := e.version(e.newest()); newest != nil && newest.Digest == v.Digest {
 		return false, m.close()
 	}
 	next := now.clone()

@@ -2,9 +2,7 @@ package models
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,29 +23,23 @@ func (r *Registry) Train(ctx context.Context, l *train.Lesson) (info Info, repor
 		verb = "retrain model"
 	}
 	name := strings.ToLower(l.Name)
-	if left, err := r.mayTrain(name, l); left || err != nil {
+	if left, err := r.MayTrain(l); left || err != nil {
 		return Info{}, nil, false, err
 	}
 	material, report, err := r.learn(ctx, l)
 	if err != nil {
-		return Info{}, nil, false, fmt.Errorf("%s %q: %w", verb, name, trainError(err))
+		return Info{}, nil, false, fmt.Errorf("%s %q: %w", verb, name, err)
 	}
-	info, changed, err = r.addTrained(ctx, name, l, material)
+	info, changed, err = r.addTrained(ctx, name, l, material, report)
 	if err != nil {
 		return Info{}, nil, false, fmt.Errorf("%s %q: %w", verb, name, err)
 	}
 	return info, report, changed, nil
 }
 
-func trainError(err error) error {
-	if errors.Is(err, train.ErrData) || errors.Is(err, train.ErrOption) {
-		return wrapInvalid(err)
-	}
-	return err
-}
-
-// mayTrain refuses before the work what would be refused after it; left is true for a model that is to be left alone.
-func (r *Registry) mayTrain(name string, l *train.Lesson) (left bool, err error) {
+// MayTrain refuses before the work what would be refused after it; left is true for a model that is to be left alone.
+func (r *Registry) MayTrain(l *train.Lesson) (left bool, err error) {
+	name := strings.ToLower(l.Name)
 	e := r.catalog.Load().Models[name]
 	switch {
 	case r.cfg.Disk == nil:
@@ -55,7 +47,7 @@ func (r *Registry) mayTrain(name string, l *train.Lesson) (left bool, err error)
 	case l.Retrain && (e == nil || e.Training == nil):
 		return false, fmt.Errorf("retrain model %q: %w: no model of that name was trained here", name, ErrUnknownModel)
 	case l.Retrain:
-		return false, nil
+		return false, nil // its options were checked when it was made
 	}
 	if left, err := r.exists(name, l.Replace, l.IfNotExists); left || err != nil {
 		return left, err
@@ -67,6 +59,9 @@ func (r *Registry) mayTrain(name string, l *train.Lesson) (left bool, err error)
 		if err := r.checkName(name, Classifier); err != nil {
 			return false, fmt.Errorf("create model %q: %w", name, err)
 		}
+	}
+	if err := l.Check(); err != nil {
+		return false, fmt.Errorf("create model %q: %w", name, err)
 	}
 	return false, nil
 }
@@ -131,37 +126,40 @@ func (r *Registry) encoderOf(m *model) train.Encoder {
 }
 
 // addTrained stores a version that was trained. The registry may have changed meanwhile.
-func (r *Registry) addTrained(ctx context.Context, name string, l *train.Lesson, material *material) (Info, bool, error) {
+func (r *Registry) addTrained(ctx context.Context, name string, l *train.Lesson, material *material, report *train.Report) (Info, bool, error) {
 	r.change.Lock()
 	defer r.change.Unlock()
-	if left, err := r.mayTrain(name, l); left || err != nil {
+	if left, err := r.MayTrain(l); left || err != nil {
 		return Info{}, false, err
 	}
 	v, err := material.version(trainedSource, l.Options)
 	if err != nil {
 		return Info{}, false, err
 	}
+	scores := report.Summary(l.Skipped)
+	v.Query, v.Scores = l.Query, &scores
 	next := r.catalog.Load().clone()
 	e := next.Models[name]
 	if e == nil {
 		e = &entry{Next: 1, Aliases: map[string]int{}}
 		next.Models[name] = e
 	}
-	same := e.version(e.newest())
-	if v.Query = l.Query; !l.Retrain {
-		same = e.version(e.current())
-		definition := l.Definition
-		definition.Options = maps.Clone(l.Options)
-		e.Training = &definition
+	used, err := e.learned(l, scores)
+	if err != nil {
+		return Info{}, false, err
 	}
 	if l.Comment != "" {
 		e.Comment = l.Comment
 	}
+	same := e.version(e.newest())
+	if used {
+		same = e.version(e.current())
+	}
 	if same != nil && same.Digest == v.Digest {
 		return same.info(name), false, r.store(next)
 	}
-	if _, ok := e.Aliases[Production]; !ok && !l.Retrain {
-		e.Aliases[Production] = e.Next // from now on only a statement moves it
+	if used {
+		e.Aliases[Production] = e.Next // from now on only a statement moves it, or the option promote
 	}
 	m, err := newModel(name, v, func(string) ([]byte, error) { return material.files[headFile], nil })
 	if err != nil {

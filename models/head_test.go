@@ -146,7 +146,7 @@ func TestATrainingThatFailsLeavesNothing(t *testing.T) {
 		{labelled(3), map[string]string{"encoder": "sentiment"}, "is a classifier"},
 		{labelled(3), map[string]string{"encoder": "encoder/7"}, "has no version 7"},
 		{labelled(3), map[string]string{"encoder": "encoder@staging"}, "no alias"},
-		{labelled(3), map[string]string{"depth": "3"}, "known are encoder, classes"},
+		{labelled(3), map[string]string{"depth": "3"}, "known are encoder, input, label, classes"},
 		{labelled(3), map[string]string{"folds": "1"}, "from 2 to 20"},
 		{labelled(3), map[string]string{"c": "0"}, "want a number"},
 		{labelled(3), map[string]string{"classes": "sport,food"}, `the label "money"`},

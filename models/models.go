@@ -19,6 +19,7 @@ import (
 
 	"smelt/models/hub"
 	"smelt/models/onnx"
+	"smelt/models/train"
 )
 
 // Errors of calls; wrapped, with the name.
@@ -70,11 +71,12 @@ type Info struct {
 	Commit  string // of the repository that they came from; "" where there is none
 	Options map[string]string
 	Comment string
-	Encoder string    // of a trained one: ID of the version whose vectors it takes
-	Query   string    // of a trained one: what it learned from
-	Created time.Time // zero for those that ship
-	User    string    // who made it
-	Bytes   int64     // of its files
+	Encoder string         // of a trained one: ID of the version whose vectors it takes
+	Query   string         // of a trained one: what it learned from
+	Scores  *train.Summary // of a trained one: how well it did on rows that it had not seen
+	Created time.Time      // zero for those that ship
+	User    string         // who made it
+	Bytes   int64          // of its files
 }
 
 // Caution says what to mind of the version's licence: that it forbids commercial use, or that a repository states none. ""
@@ -143,13 +145,16 @@ func Open(c Config) (*Registry, error) {
 	return r, nil
 }
 
-// Models describes the version of each model that its functions use, by name.
+// Models describes the version of each model that its functions use, by name; of one that has learned nothing yet what is
+// known.
 func (r *Registry) Models() []Info {
 	c := r.catalog.Load()
 	list := make([]Info, 0, len(c.Models))
 	for _, name := range slices.Sorted(maps.Keys(c.Models)) {
 		if v := c.Models[name].version(c.Models[name].current()); v != nil {
 			list = append(list, v.info(name))
+		} else if c.Models[name].Training != nil {
+			list = append(list, unlearned(name))
 		}
 	}
 	return list
@@ -161,7 +166,7 @@ func (r *Registry) Catalog() []Model {
 	list := make([]Model, 0, len(c.Models))
 	for _, name := range slices.Sorted(maps.Keys(c.Models)) {
 		e := c.Models[name]
-		m := Model{Name: name, Comment: e.Comment, Aliases: maps.Clone(e.Aliases), Current: e.current(), Training: e.Training}
+		m := Model{Name: name, Comment: e.Comment, Aliases: maps.Clone(e.Aliases), Current: e.current(), Training: e.Training, Learned: e.Learned}
 		for _, v := range e.Versions {
 			m.Versions = append(m.Versions, v.info(name))
 		}
@@ -175,8 +180,14 @@ func (r *Registry) Catalog() []Model {
 func (r *Registry) History() []Change { return slices.Clone(r.catalog.Load().Changes) }
 
 // Resolve returns the version that a name means now: the name of a model, models:/name/2, models:/name@alias,
-// models:/name/Production, or an ID, which goes on meaning the same files.
+// models:/name/Production, or an ID, which goes on meaning the same files. A model that has learned nothing yet has version 0
+// and no digest; to ask it is an error.
 func (r *Registry) Resolve(ref string) (Info, error) {
+	if parsed, err := parseReference(ref); err == nil && parsed.digest == "" && parsed.number == 0 {
+		if e := r.catalog.Load().Models[parsed.name]; e != nil && len(e.Versions) == 0 {
+			return unlearned(parsed.name), nil
+		}
+	}
 	m, err := r.described(ref)
 	if err != nil {
 		return Info{}, err

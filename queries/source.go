@@ -347,6 +347,17 @@ func (g *Graph) resolve(refs []reference, known map[string]tables.Relation, foun
 	return visit(refs, nil)
 }
 
+// SourcesOf returns the tables that a SELECT reads, through views too.
+func (g *Graph) SourcesOf(query, database string) ([]*tables.Table, error) {
+	s, err := shapeOf(query, database)
+	if err != nil {
+		return nil, err
+	}
+	var sources []*tables.Table
+	err = g.resolve(s.reads, nil, func(_ reference, t *tables.Table) { sources = append(sources, t) })
+	return sources, err
+}
+
 // systemDatabase reports whether a database is not in the store.
 func systemDatabase(name string) bool {
 	return name == "smelt" || name == "information_schema" || name == "mysql" || name == "performance_schema"

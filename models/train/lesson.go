@@ -15,20 +15,14 @@ import (
 // maxTextBytes bounds the texts of one training, which are held in memory.
 const maxTextBytes = 256 << 20
 
-// Definition is how a model is trained, and trained again.
-type Definition struct {
-	Query    string            `json:"query"`              // gives a text and its label
-	Database string            `json:"database"`           // in which its names are looked up
-	Options  map[string]string `json:"options,omitempty"`  // as the statement has them
-	Schedule string            `json:"schedule,omitempty"` // when it is trained again: a SCHEDULE or TRIGGER clause
-}
-
 // Lesson is a model to be trained and the rows to learn from. The order in which rows are added does not matter.
 type Lesson struct {
 	Definition
 	Name, User, Comment  string
 	Replace, IfNotExists bool
 	Retrain              bool // a model that is there gets another version, which is not used before an alias says so
+
+	Sources map[string]int64 // versions of the tables that the rows came from, by id
 
 	Skipped int // rows without a text or a label
 	rows    []example
@@ -67,6 +61,9 @@ func (l *Lesson) Plan() (*Plan, error) {
 	classes, err := p.read(l.Options)
 	if err != nil {
 		return nil, err
+	}
+	if len(l.rows) == 0 && l.Skipped > 0 {
+		return nil, fmt.Errorf("%w: of %d none has a text and a label", ErrData, l.Skipped)
 	}
 	// Rows come in the order of files; what is learned must not depend on it.
 	rows := slices.Clone(l.rows)
@@ -120,7 +117,7 @@ func (p *Plan) labels(text string) ([]string, error) {
 }
 
 // optionNames are those of CREATE MODEL ... AS SELECT.
-var optionNames = []string{"encoder", "classes", "multi_label", "c", "class_weight", "folds", "seed", "threshold", "abstain", "calibrate", "promote"}
+var optionNames = []string{"encoder", "input", "label", "classes", "multi_label", "c", "class_weight", "folds", "seed", "threshold", "abstain", "calibrate", "promote"}
 
 // Values of the option promote: whether a version that was trained again is used at once.
 const (
@@ -135,6 +132,7 @@ func (p *Plan) read(options map[string]string) (classes []string, err error) {
 		switch name {
 		case "encoder":
 			p.Encoder = value
+		case optionInput, optionLabel: // Columns reads them
 		case "classes":
 			classes, err = classList(value)
 		case "multi_label":

@@ -68,6 +68,7 @@ type Report struct {
 	Before, After   metrics.Probabilities // of the temperature
 	Counts          []int                 // rows of each label, as Data.Labels
 	SmallestClasses []string              // labels with fewer than FewRows rows
+	Thresholds      []float64             // of a multi-label head, as Data.Labels
 }
 
 // Fit learns a head.
@@ -107,6 +108,7 @@ func Fit(ctx context.Context, d Data, o Options) (*Head, *Report, error) {
 	if o.MultiLabel {
 		h.Function = sigmoid
 		h.Thresholds = thresholds(held[best], d.Truth, report.Temperature, o.Threshold)
+		report.Thresholds = h.Thresholds
 	}
 	return h, report, report.judge(d, h, held[best])
 }

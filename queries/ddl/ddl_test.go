@@ -134,7 +134,7 @@ func show(s Statement) string {
 		plain.Schedule = nil
 		fmt.Fprintf(&out, "%+v\n", plain)
 	case *OnModel:
-		fmt.Fprintf(&out, "%+v\n", *s)
+		out.WriteString(showModel(*s))
 	case *OnRules:
 		fmt.Fprintf(&out, "%s %s%s", s.Verb, s.Kind, qualified(s.Database, s.Name))
 		fmt.Fprintf(&out, " where %q rule %q if exists %t\n", s.Where, s.Rule.print(), s.IfExists)
@@ -148,6 +148,15 @@ func show(s Statement) string {
 		fmt.Fprintf(&out, "%+v\n", *s)
 	}
 	return out.String()
+}
+
+func showModel(m OnModel) string {
+	text := ""
+	if m.Schedule != nil {
+		text = fmt.Sprintf("schedule %+v\n", *m.Schedule)
+	}
+	m.Schedule = nil
+	return text + fmt.Sprintf("%+v\n", m)
 }
 
 func showChanges(c *Changes) string {
@@ -204,6 +213,25 @@ func TestWhatIsPrintedParsesToTheSame(t *testing.T) {
 	}
 }
 
+// TestWhatIsPrintedOfAModelParsesToTheSame holds what SHOW CREATE MODEL is for, and what a restart needs of a model that learns.
+func TestWhatIsPrintedOfAModelParsesToTheSame(t *testing.T) {
+	trained := 0
+	for _, sql := range corpus(t) {
+		s, err := Parse(sql)
+		m, ok := s.(*OnModel)
+		if err != nil || !ok || m.Verb != "CREATE" && m.Verb != "ADD VERSION" {
+			continue
+		}
+		again, err := Parse(m.Print())
+		require.NoError(t, err, m.Print())
+		require.Equal(t, m, again, m.Print())
+		if m.Query != "" {
+			trained++
+		}
+	}
+	require.Greater(t, trained, 3)
+}
+
 // anywhere forgets where in a text the SELECT stood.
 func anywhere(c Create) Create {
 	c.line, c.column = 0, 0
@@ -241,6 +269,7 @@ var fuzzSeeds = []string{
 	"/*! CREATE MATERIALIZED VIEW v AS SELECT 1 */", "CREATE /*! OR REFRESH */ LIVE TABLE v ( ) TBLPROPERTIES ('a' = 'b') AS WITH x AS (SELECT 1) SELECT * FROM x -- end",
 	"SELECT id, stream s FROM stream", "REFRESH v FULL; SHOW STREAMS LIKE 'a%'", "DROP STREAMING TABLE IF EXISTS `a``b`", "SHOW CREATE MATERIALIZED VIEW v",
 	"SELECT * FROM cloud_files(\"/d\", \"json\", map(\"a\", \"b\"))", "SELECT * FROM STREAM read_files('d', format => 'json', a.b => 1.5) WHERE \"x\\\"y\" = 'z\\''",
+	"CREATE OR REPLACE MODEL m OPTIONS (encoder = 'e', c = -1) COMMENT 'x' SCHEDULE CRON '0 0 2 * * ?' AS SELECT a, b FROM t -- end", "ALTER MODEL m RETRAIN",
 	"CREATE TEMPORARY LIVE VIEW v (a) AS SELECT a FROM STREAM(t); CREATE STREAMING TABLE s AS SELECT * FROM STREAM(LIVE.v) w, v", "SET spark.a = 1",
 	"CREATE TABLE t (a INT) ENGINE=AUTOLOAD CONNECTION='d' ENGINE_ATTRIBUTE='{}'", "INSERT INTO t VALUES ('/*! STREAM(', \"--\", `#`)", "SELECT /* \x00 */ \xff FROM STREAM(", "/*!", "'", "CREATE STREAMING",
 }

@@ -5,20 +5,23 @@ import (
 	"slices"
 	"strings"
 
+	"smelt/queries/cron"
 	"smelt/queries/lexer"
 )
 
 // OnModel is a statement on machine-learning models and their versions.
 type OnModel struct {
-	// Verb is CREATE, ADD VERSION, SET ALIAS, UNSET ALIAS, ROLLBACK, DROP, DESCRIBE, DESCRIBE HISTORY, SHOW, SHOW VERSIONS
-	// or SHOW CREATE.
+	// Verb is CREATE, ADD VERSION, RETRAIN, SET ALIAS, UNSET ALIAS, ROLLBACK, DROP, DESCRIBE, DESCRIBE HISTORY, SHOW, SHOW
+	// VERSIONS or SHOW CREATE.
 	Verb        string
 	Name        string // "" for SHOW
 	OrReplace   bool   // of CREATE
 	IfNotExists bool   // of CREATE
 	IfExists    bool   // of DROP
 	Options     map[string]string
-	Comment     string // of CREATE and ADD VERSION
+	Comment     string         // of CREATE and ADD VERSION
+	Query       string         // of CREATE: the SELECT that the model learns from; "" for one that has a source
+	Schedule    *cron.Schedule // of CREATE with a Query: when it learns again; nil for when somebody says so
 	Alias       string
 	Version     int64  // of SET ALIAS, ROLLBACK and DROP; 0 for none
 	Time        string // of ROLLBACK, as written; "" for none
@@ -104,10 +107,7 @@ func (p *parser) createModel(s *OnModel) error {
 	if err := p.modelOptions(s); err != nil {
 		return err
 	}
-	if p.peek().Is("AS") {
-		return p.notYet("CREATE MODEL ... AS SELECT", "OPTIONS (source = ...) with a model that was trained elsewhere")
-	}
-	return nil
+	return p.training(s)
 }
 
 // modelOptions reads OPTIONS (key = value, ...) [COMMENT 'text'].
@@ -162,6 +162,9 @@ func (p *parser) alterModel(s *OnModel) error {
 	case p.accept("ADD", "VERSION"):
 		s.Verb = "ADD VERSION"
 		return p.modelOptions(s)
+	case p.accept("RETRAIN"):
+		s.Verb = "RETRAIN"
+		return nil
 	case p.accept("SET", "ALIAS"):
 		s.Verb = "SET ALIAS"
 		if s.Alias, err = p.alias(); err != nil {
@@ -179,7 +182,7 @@ func (p *parser) alterModel(s *OnModel) error {
 			return err
 		}
 	default:
-		return p.unexpected("ADD VERSION, SET ALIAS or UNSET ALIAS")
+		return p.unexpected("ADD VERSION, RETRAIN, SET ALIAS or UNSET ALIAS")
 	}
 	if p.accept("IF") {
 		s.Condition, err = p.inBrackets()
@@ -284,9 +287,5 @@ func (s *OnModel) Print() string {
 	for _, key := range slices.Sorted(maps.Keys(s.Options)) {
 		options = append(options, "  "+lexer.QuoteName(key)+" = "+lexer.QuoteText(s.Options[key]))
 	}
-	text := head + " OPTIONS (\n" + strings.Join(options, ",\n") + "\n)"
-	if s.Comment != "" {
-		text += "\nCOMMENT " + lexer.QuoteText(s.Comment)
-	}
-	return text
+	return head + " OPTIONS (\n" + strings.Join(options, ",\n") + "\n)" + s.printTraining()
 }
