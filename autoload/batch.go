@@ -121,7 +121,7 @@ func (c *columns) widen(full tables.Schema, r decoded, rows *tables.Batch, first
 		}
 	}
 	c.fillPartitions(wide, r.path)
-	appendHidden(wide.Columns[data+1:], r.candidate, first, rows.Len, now)
+	fillHidden(wide.Columns[data+1:], r.candidate, first, rows.Len, now)
 	return wide
 }
 

@@ -152,7 +152,7 @@ type decoder struct {
 	values  []value        // of the row at hand, by column
 	strays  []stray        // of the row at hand: what has no column by its own name
 	names   map[int]string // of fields of the row at hand that differ in case from the column that has them
-	scratch []byte
+	texts   arena
 	unknown map[string]inferred
 	order   []string        // unknown names in order of appearance
 	needs   map[string]need // what values ask of columns, by column
@@ -276,7 +276,7 @@ func (d *decoder) row() error {
 		name := ""
 		at := d.columns.find(quoted, next)
 		if at < 0 {
-			if name, err = unquote(string(quoted), &d.scratch); err != nil {
+			if name, err = unquote(string(quoted), &d.texts); err != nil {
 				return d.fault(int(d.json.InputOffset()), "read name: %v", err)
 			}
 			at = d.columns.position(name)
@@ -333,7 +333,7 @@ func (d *decoder) appendRow() error {
 		return nil
 	}
 	for i, f := range d.columns.schema {
-		if !d.values[i].appendTo(&d.batch.Columns[i], f.Type, &d.scratch) {
+		if !d.values[i].appendTo(&d.batch.Columns[i], f.Type, &d.texts) {
 			d.batch.Columns[i].AppendNull(f.Type.Kind)
 			d.misfit(i, d.values[i])
 			name, differs := d.names[i]

@@ -140,8 +140,8 @@ func FuzzInference(f *testing.F) {
 		column := typ.columnType()
 		for _, v := range values {
 			var c tables.Column
-			var scratch []byte
-			if !v.appendTo(&c, column, &scratch) {
+			var texts arena
+			if !v.appendTo(&c, column, &texts) {
 				require.Contains(t, []tables.Kind{tables.Double}, column.Kind, "%s is no %s, though it was inferred from it", v.raw, column)
 			}
 		}

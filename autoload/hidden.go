@@ -2,6 +2,7 @@ package autoload
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,18 +33,20 @@ func isOwn(name string, o Options) bool {
 	return strings.EqualFold(name, o.Rescued) || hiddenSchema.Index(name) >= 0
 }
 
-// appendHidden appends the hidden columns of rows of one file, the first of which has the index first in it. columns
+// fillHidden fills the hidden columns of rows of one file, the first of which has the index first in it. columns
 // begins with those of hiddenSchema.
-func appendHidden(columns []tables.Column, c candidate, first int64, rows int, now time.Time) {
-	name := filepath.Base(c.path)
-	read, modified := now.UnixMicro(), c.modified.UnixMicro()
-	for row := range int64(rows) {
-		columns[0].AppendString(c.path)
-		columns[1].AppendInt(read)
-		columns[2].AppendString(c.path)
-		columns[3].AppendString(name)
-		columns[4].AppendInt(c.size)
-		columns[5].AppendInt(modified)
-		columns[6].AppendInt(first + row)
+func fillHidden(columns []tables.Column, c candidate, first int64, rows int, now time.Time) {
+	path := repeated([]string{c.path}, rows)
+	columns[0].Strings, columns[2].Strings = path, path
+	columns[3].Strings = repeated([]string{filepath.Base(c.path)}, rows)
+	columns[1].Ints = repeated([]int64{now.UnixMicro()}, rows)
+	columns[4].Ints = repeated([]int64{c.size}, rows)
+	columns[5].Ints = repeated([]int64{c.modified.UnixMicro()}, rows)
+	columns[6].Ints = make([]int64, rows)
+	for row := range rows {
+		columns[6].Ints[row] = first + int64(row)
 	}
 }
+
+// repeated is one value so many times. The slice has no room behind it: columns share it, and grow apart.
+func repeated[T any](one []T, n int) []T { return slices.Clip(slices.Repeat(one, n)) }

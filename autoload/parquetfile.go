@@ -208,7 +208,7 @@ func (d *decoder) fit(found []parquetColumn, b *tables.Batch, first int64) error
 		}
 		out := &d.batch.Columns[column.at]
 		for row := range b.Len {
-			if v := column.value(in, row); !v.appendTo(out, field.Type, &d.scratch) {
+			if v := column.value(in, row); !v.appendTo(out, field.Type, &d.texts) {
 				out.AppendNull(field.Type.Kind)
 				d.misfit(column.at, v)
 				rescued[row] = append(rescued[row], stray{column.Name, v})

@@ -49,11 +49,11 @@ func (d *decoder) quick(line []byte) bool {
 	}
 	at = blanks(line, at+1)
 	for next := 0; ; {
-		name := quickText(line[at:])
-		if name == 0 || bytes.IndexByte(line[at:at+name], '\\') >= 0 {
+		name, bare := quickText(line[at:])
+		if !bare {
 			return false
 		}
-		place := d.columns.find(line[at:at+name], next)
+		place := d.columns.expect(line[at+1:at+name-1], next)
 		next = place + 1
 		nameAt := at
 		at = blanks(line, at+name)
@@ -61,12 +61,12 @@ func (d *decoder) quick(line []byte) bool {
 			return false
 		}
 		at = blanks(line, at+1)
-		length := quickValue(line[at:])
+		length, bare := quickValue(line[at:])
 		if length == 0 {
 			return false
 		}
 		if !d.check || place < 0 {
-			d.take(place, line[nameAt+1:nameAt+name-1], line[at:at+length], at)
+			d.take(place, line[nameAt+1:nameAt+name-1], line[at:at+length], at, bare)
 		}
 		at = blanks(line, at+length)
 		if at == len(line) {
@@ -83,8 +83,8 @@ func (d *decoder) quick(line []byte) bool {
 }
 
 // take puts a value, which stands at a place of the line, into the row at hand.
-func (d *decoder) take(place int, name, raw []byte, at int) {
-	v := value{kind: jsontext.Kind(raw[0])}
+func (d *decoder) take(place int, name, raw []byte, at int, bare bool) {
+	v := value{kind: jsontext.Kind(raw[0]), bare: bare}
 	if raw[0] == '-' || raw[0] >= '0' && raw[0] <= '9' {
 		v.kind = '0'
 	}
@@ -108,28 +108,29 @@ func blanks(line []byte, at int) int {
 	return at
 }
 
-// quickValue returns the length of the JSON value that b begins with, 0 if there is none.
-func quickValue(b []byte) int {
+// quickValue returns the length of the JSON value that b begins with, 0 if there is none, and whether it is a text without
+// escapes.
+func quickValue(b []byte) (length int, bare bool) {
 	if len(b) == 0 {
-		return 0
+		return 0, false
 	}
 	switch b[0] {
 	case '"':
 		return quickText(b)
 	case 't':
-		return literal(b, "true")
+		return literal(b, "true"), false
 	case 'f':
-		return literal(b, "false")
+		return literal(b, "false"), false
 	case 'n':
-		return literal(b, "null")
+		return literal(b, "null"), false
 	case '{', '[':
-		length := quickNested(b)
+		length = quickNested(b)
 		if !jsontext.Value(b[:length]).IsValid(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)) {
-			return 0
+			return 0, false
 		}
-		return length
+		return length, false
 	default:
-		return quickNumber(b)
+		return quickNumber(b), false
 	}
 }
 
@@ -140,24 +141,27 @@ func literal(b []byte, word string) int {
 	return len(word)
 }
 
-// quickText returns the length of the JSON text in quotes that b begins with, 0 if there is none or it is not right.
-func quickText(b []byte) int {
+// quickText returns the length of the JSON text in quotes that b begins with, 0 if there is none or it is not right, and
+// whether there is one and it has no escapes.
+func quickText(b []byte) (length int, bare bool) {
 	if len(b) == 0 || b[0] != '"' {
-		return 0
+		return 0, false
 	}
+	bare = true
 	for at := 1; ; {
 		at += ordinary(b[at:])
 		if at >= len(b) || b[at] < ' ' {
-			return 0
+			return 0, false
 		}
 		if b[at] == '"' {
-			return at + 1
+			return at + 1, bare
 		}
-		length := escapeLength(b[at:])
-		if length == 0 {
-			return 0
+		escape := escapeLength(b[at:])
+		if escape == 0 {
+			return 0, false
 		}
-		at += length
+		bare = false
+		at += escape
 	}
 }
 

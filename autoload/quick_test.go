@@ -9,7 +9,9 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unicode/utf8"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/stretchr/testify/require"
 )
 
@@ -95,4 +97,45 @@ func TestTheQuickWayIsTaken(t *testing.T) {
 func FuzzQuick(f *testing.F) {
 	f.Add(`{"a": "x\"", "b": -1.5e+3, "c": [1, {"d": null}]}` + "\n{}\n[{}]")
 	f.Fuzz(func(t *testing.T, data string) { sameQuick(t, data) })
+}
+
+// sameText checks that a quoted text is unescaped as jsontext does.
+func sameText(t *testing.T, in *arena, quoted string) string {
+	t.Helper()
+	want, err := jsontext.AppendUnquote(nil, quoted)
+	if err != nil && len(want) == 0 {
+		want = []byte{}
+	}
+	got, err := unquote(quoted, in)
+	require.NoError(t, err)
+	require.Equal(t, string(want), got, quoted)
+	return got
+}
+
+func TestTextsWithEscapesAreThoseOfJSON(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	parts := []string{`\"`, `\\`, `\/`, `\b`, `\f`, `\n`, `\r`, `\t`, `\u00e9`, `\uD83D`, `\ude00`, `\uD83D\ude00`, `\ud83dx`, `\u0000`, `\uFFFF`, "é", "😀", "a", "plain text"}
+	var in arena
+	kept := map[string]string{} // what was handed out must not change
+	for range 20_000 {
+		text := ""
+		for range r.IntN(8) {
+			text += parts[r.IntN(len(parts))]
+		}
+		kept[text] = sameText(t, &in, `"`+text+`"`)
+	}
+	for text, got := range kept {
+		require.Equal(t, sameText(t, new(arena), `"`+text+`"`), got)
+	}
+}
+
+func FuzzEscapes(f *testing.F) {
+	f.Add(`x\"\u00e9\ud83d\ude00\ud83d`)
+	f.Fuzz(func(t *testing.T, text string) {
+		if quoted := `"` + text + `"`; utf8.ValidString(text) && jsontext.Value(quoted).IsValid(jsontext.AllowInvalidUTF8(true)) {
+			sameText(t, new(arena), quoted)
+		}
+	})
 }

@@ -26,7 +26,7 @@ type stored struct {
 }
 
 // readRescued reads a text of the rescued column.
-func (l *Loader) readRescued(text string, scratch *[]byte) (s stored, err error) {
+func (l *Loader) readRescued(text string, texts *arena) (s stored, err error) {
 	in := jsontext.NewDecoder(strings.NewReader(text), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	if _, err := in.ReadToken(); err != nil {
 		return s, fmt.Errorf("read what was rescued %q: %w", excerpt(text), err)
@@ -36,7 +36,7 @@ func (l *Loader) readRescued(text string, scratch *[]byte) (s stored, err error)
 		if err != nil {
 			return s, fmt.Errorf("read what was rescued %q: %w", excerpt(text), err)
 		}
-		name, err := unquote(string(quoted), scratch)
+		name, err := unquote(string(quoted), texts)
 		if err != nil {
 			return s, fmt.Errorf("read what was rescued %q: %w", excerpt(text), err)
 		}
@@ -46,7 +46,7 @@ func (l *Loader) readRescued(text string, scratch *[]byte) (s stored, err error)
 		}
 		v := value{kind: raw.Kind(), raw: string(raw)}
 		if name == fileKey && v.kind == '"' {
-			if s.path, err = unquote(v.raw, scratch); err != nil {
+			if s.path, err = unquote(v.raw, texts); err != nil {
 				return s, fmt.Errorf("read what was rescued %q: %w", excerpt(text), err)
 			}
 			continue
@@ -56,7 +56,7 @@ func (l *Loader) readRescued(text string, scratch *[]byte) (s stored, err error)
 	if f := shapeOf(l.cfg.Options, s.path).format; f == formatCSV || f == formatText { // which do not tell numbers from texts
 		for i := range s.values {
 			if v := &s.values[i].value; v.kind == '"' {
-				if v.raw, err = unquote(v.raw, scratch); err != nil {
+				if v.raw, err = unquote(v.raw, texts); err != nil {
 					return s, fmt.Errorf("read what was rescued %q: %w", excerpt(text), err)
 				}
 				v.kind = plain
@@ -95,7 +95,7 @@ func (l *Loader) Recoverable(texts *tables.Column, schema tables.Schema, added [
 		if texts.Null(row) {
 			continue
 		}
-		s, err := l.readRescued(text, &r.scratch)
+		s, err := l.readRescued(text, &r.texts)
 		if err != nil || !l.own(s.path) {
 			continue // somebody else's text
 		}
@@ -103,7 +103,7 @@ func (l *Loader) Recoverable(texts *tables.Column, schema tables.Schema, added [
 			if at := r.columns.home(v.name, r.added); at >= 0 {
 				var one tables.Column
 				i := schema.Index(r.columns.schema[at].Name)
-				if i >= 0 && schema[i].Type == r.columns.schema[at].Type && v.appendTo(&one, schema[i].Type, &r.scratch) {
+				if i >= 0 && schema[i].Type == r.columns.schema[at].Type && v.appendTo(&one, schema[i].Type, &r.texts) {
 					return true
 				}
 			}
@@ -116,7 +116,7 @@ func (l *Loader) Recoverable(texts *tables.Column, schema tables.Schema, added [
 type recovery struct {
 	columns columns
 	added   map[string]bool // lower case
-	scratch []byte
+	texts   arena
 }
 
 func (l *Loader) recovery(added []string) *recovery {
@@ -141,7 +141,7 @@ func (l *Loader) Recover(b *tables.Batch, added []string) (*tables.Batch, error)
 		if b.Columns[rescued].Null(row) {
 			continue
 		}
-		s, err := l.readRescued(b.Columns[rescued].Strings[row], &r.scratch)
+		s, err := l.readRescued(b.Columns[rescued].Strings[row], &r.texts)
 		if err != nil || !l.own(s.path) {
 			continue
 		}
@@ -212,7 +212,7 @@ func (r *recovery) target(b *tables.Batch, row int, v stray, exact bool, put []m
 		return -1
 	}
 	var one tables.Column
-	if !v.appendTo(&one, field.Type, &r.scratch) {
+	if !v.appendTo(&one, field.Type, &r.texts) {
 		return -1
 	}
 	return i
@@ -223,7 +223,7 @@ func (r *recovery) filled(old *tables.Column, t tables.Type, values map[int]valu
 	var out tables.Column
 	for row := range max(len(old.Valid), len(old.Bools), len(old.Ints), len(old.Floats), len(old.Strings), len(old.Decimals)) {
 		if v, ok := values[row]; ok {
-			v.appendTo(&out, t, &r.scratch) // it fits
+			v.appendTo(&out, t, &r.texts) // it fits
 			continue
 		}
 		switch {
@@ -287,7 +287,7 @@ func (l *Loader) promote(ctx context.Context, rows tables.Relation) error {
 			if b.Columns[0].Null(row) {
 				continue
 			}
-			s, err := l.readRescued(b.Columns[0].Strings[row], &d.scratch)
+			s, err := l.readRescued(b.Columns[0].Strings[row], &d.texts)
 			if err != nil || !l.own(s.path) {
 				continue
 			}

@@ -62,6 +62,11 @@ func (c *columns) find(quoted []byte, next int) int {
 	if bytes.IndexByte(name, '\\') >= 0 {
 		return -1
 	}
+	return c.expect(name, next)
+}
+
+// expect returns the place of a column by its name in the files, -1 for none; it is likely to be next.
+func (c *columns) expect(name []byte, next int) int {
 	if next < len(c.fileNames) && c.fileNames[next] == string(name) {
 		return next
 	}

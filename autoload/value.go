@@ -19,33 +19,33 @@ const plain jsontext.Kind = 'x'
 type value struct {
 	kind jsontext.Kind // n t f " 0 { [ of JSON, plain, or 0 when there is none
 	raw  string
+	bare bool // it is known to be a quoted text without escapes
 }
 
-// unquote returns the text of a quoted string; only one with escapes is copied, by way of scratch.
-func unquote(quoted string, scratch *[]byte) (string, error) {
-	if strings.IndexByte(quoted, '\\') < 0 {
+// unquote returns the text of a quoted string; only one with escapes is copied, into the arena.
+func unquote(quoted string, in *arena) (string, error) {
+	first := strings.IndexByte(quoted, '\\')
+	if first < 0 {
 		return quoted[1 : len(quoted)-1], nil
 	}
-	var err error
-	// The text was checked when it was read; what is reported here is half a surrogate pair, which has become U+FFFD.
-	*scratch, err = jsontext.AppendUnquote((*scratch)[:0], quoted)
-	if err != nil && len(*scratch) == 0 {
-		return "", err
-	}
-	return string(*scratch), nil
+	return in.unescape(quoted, first)
 }
 
 // appendTo appends a value to a column of type t; false if it does not fit. A missing value or null is null.
-func (v value) appendTo(c *tables.Column, t tables.Type, scratch *[]byte) bool {
+func (v value) appendTo(c *tables.Column, t tables.Type, texts *arena) bool {
 	if v.kind == 0 || v.kind == 'n' {
 		c.AppendNull(t.Kind)
 		return true
 	}
 	text := v.raw
 	if v.kind == '"' && t.Kind != tables.JSON {
-		var err error
-		if text, err = unquote(v.raw, scratch); err != nil {
-			return false
+		if v.bare {
+			text = v.raw[1 : len(v.raw)-1]
+		} else {
+			var err error
+			if text, err = unquote(v.raw, texts); err != nil {
+				return false
+			}
 		}
 	}
 	number := v.kind == '0' || v.kind == plain && isNumber(text)

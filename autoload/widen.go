@@ -23,7 +23,7 @@ const (
 const maxExact = 1 << 53
 
 // needOf returns what a value asks of a column of a kind that does not hold it; 0 if no wider type would.
-func needOf(k tables.Kind, v value, scratch *[]byte) need {
+func needOf(k tables.Kind, v value, texts *arena) need {
 	switch k {
 	case tables.Byte, tables.Short, tables.Integer, tables.Long, tables.Float:
 		if v.kind != '0' && (v.kind != plain || !isNumber(v.raw)) {
@@ -40,7 +40,7 @@ func needOf(k tables.Kind, v value, scratch *[]byte) need {
 		text := v.raw
 		if v.kind == '"' {
 			var err error
-			if text, err = unquote(v.raw, scratch); err != nil {
+			if text, err = unquote(v.raw, texts); err != nil {
 				return 0
 			}
 		}
@@ -83,7 +83,7 @@ func (d *decoder) misfit(at int, v value) {
 	if !d.columns.mayWiden(at) {
 		return
 	}
-	if n := needOf(d.columns.schema[at].Type.Kind, v, &d.scratch); n != 0 {
+	if n := needOf(d.columns.schema[at].Type.Kind, v, &d.texts); n != 0 {
 		d.need(at, n)
 	}
 }

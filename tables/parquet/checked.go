@@ -61,8 +61,10 @@ func less(a, b batch.Int128) bool { return a.Hi < b.Hi || a.Hi == b.Hi && a.Lo <
 
 func validText(col batch.Column) batch.Column {
 	copied := false
+	last := ""
 	for i, s := range col.Strings {
-		if utf8.ValidString(s) {
+		if s == last || utf8.ValidString(s) { // repeated values are common, and quickly compared
+			last = s
 			continue
 		}
 		if !copied {

@@ -63,6 +63,9 @@ func (s *stats) add(c int, col *batch.Column, n int) {
 		case batch.Float, batch.Double:
 			cs.addFloat(col.Floats[i])
 		case batch.String:
+			if i > 0 && cs.seen && col.Strings[i] == col.Strings[i-1] && !col.Null(i-1) {
+				continue
+			}
 			cs.minS, cs.maxS = widened(cs.seen, cs.minS, cs.maxS, col.Strings[i])
 		case batch.Decimal:
 			cs.addWide(col.Decimals[i])

@@ -218,11 +218,29 @@ func (w *scratch) fill(col *batch.Column, typ batch.Type, leaf, from, n int) {
 	w.values, w.fixed = w.values[:0], w.fixed[:0]
 	null := pq.NullValue().Level(0, 0, leaf)
 	for i := from; i < from+n; i++ {
-		if col.Null(i) {
+		switch {
+		case col.Null(i):
 			w.values = append(w.values, null)
-			continue
+		case i > from && repeats(col, i):
+			w.values = append(w.values, w.values[i-from-1])
+		default:
+			w.values = append(w.values, w.value(col, typ, i).Level(0, 1, leaf))
 		}
-		w.values = append(w.values, w.value(col, typ, i).Level(0, 1, leaf))
+	}
+}
+
+// repeats reports whether a value is that before it: the path of a file is the same in all of its rows, for one.
+func repeats(col *batch.Column, i int) bool {
+	if col.Null(i - 1) {
+		return false
+	}
+	switch {
+	case col.Strings != nil:
+		return col.Strings[i] == col.Strings[i-1]
+	case col.Ints != nil:
+		return col.Ints[i] == col.Ints[i-1]
+	default:
+		return false
 	}
 }
 
