@@ -7,7 +7,7 @@ import (
 	"smelt/queries/ddl"
 )
 
-// refreshPlanColumns are those of EXPLAIN REFRESH. What a view would ask of models is not known before it runs.
+// refreshPlanColumns are those of EXPLAIN REFRESH, one row for each flow of the table.
 var refreshPlanColumns = sql.Schema{
 	{Name: "strategy", Type: stringType, Nullable: true}, {Name: "reason", Type: stringType}, {Name: "rows_to_read", Type: types.Int64},
 	{Name: "texts_to_score", Type: types.Int64, Nullable: true}, {Name: "ledger_hits", Type: types.Int64, Nullable: true},
@@ -19,13 +19,24 @@ func (e *sqlEngine) explainRefresh(ctx *sql.Context, s *ddl.Inspect) (sql.RowIte
 	if err != nil {
 		return nil, err
 	}
-	p, err := flows.ExplainRefresh(ctx, e.database(ctx, s.Database), s.Name)
+	list, err := flows.ExplainRefresh(ctx, e.database(ctx, s.Database), s.Name)
 	if err != nil {
 		return nil, err
 	}
-	var seconds any
-	if p.Duration >= 0 {
-		seconds = p.Duration.Seconds()
+	var rows []sql.Row
+	for _, p := range list {
+		var seconds any
+		if p.Duration >= 0 {
+			seconds = p.Duration.Seconds()
+		}
+		rows = append(rows, sql.NewRow(orNull(p.Strategy), p.Reason, p.RowsIn, countOrNull(p.Scored), countOrNull(p.Known), seconds))
 	}
-	return sql.RowsToRowIter(sql.NewRow(orNull(p.Strategy), p.Reason, p.RowsIn, nil, nil, seconds)), nil
+	return sql.RowsToRowIter(rows...), nil
+}
+
+func countOrNull(n int64) any {
+	if n < 0 {
+		return nil
+	}
+	return n
 }

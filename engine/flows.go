@@ -54,8 +54,8 @@ type Flows interface {
 	Flows() []queries.Status
 	// ExplainRow lists of what rows of a table were made, down to the files.
 	ExplainRow(ctx context.Context, s *ddl.Inspect, database string) ([]lineage.Explained, error)
-	// ExplainRefresh says what a refresh of a materialized view would do now: see queries.Graph.
-	ExplainRefresh(ctx context.Context, database, name string) (queries.Progress, error)
+	// ExplainRefresh says what the next batch of each flow of a table would do now: see queries.Graph.
+	ExplainRefresh(ctx context.Context, database, name string) ([]queries.Progress, error)
 	// CheckPipeline compares a table, "" for all, and what it is made of with where their rows come from.
 	CheckPipeline(ctx context.Context, database, name string, found func(table, what string, proven bool, err error)) error
 }

@@ -25,7 +25,7 @@ var (
 func (e *sqlEngine) query(ctx context.Context, q queries.Query) (queries.Result, error) {
 	ctx, cancel := context.WithCancel(functions.WithVersions(withStatement(ctx, q.SQL, q.Tables), versionIDs(q.Models)))
 	if q.Count != nil {
-		ctx = models.WithUsage(ctx, func(u models.Usage) {
+		ctx = models.WithUsage(ctx, q.LookUpOnly, func(u models.Usage) {
 			q.Count(u.Scored, u.Known, u.Truncated, u.Failed)
 		})
 	}

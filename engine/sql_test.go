@@ -142,8 +142,8 @@ func (f *fakeFlows) ExplainRow(context.Context, *ddl.Inspect, string) ([]lineage
 	return []lineage.Explained{{ID: 1, Table: "live.x", Version: -1, Row: `{"a": 1}`}}, nil
 }
 
-func (f *fakeFlows) ExplainRefresh(context.Context, string, string) (queries.Progress, error) {
-	return queries.Progress{Strategy: "merge", Reason: "test", RowsIn: 7, Duration: -1}, nil
+func (f *fakeFlows) ExplainRefresh(context.Context, string, string) ([]queries.Progress, error) {
+	return []queries.Progress{{Strategy: "merge", Reason: "test", RowsIn: 7, Scored: -1, Known: -1, Duration: -1}}, nil
 }
 
 func (f *fakeFlows) CheckPipeline(context.Context, string, string, func(string, string, bool, error)) error {

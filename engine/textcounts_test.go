@@ -70,3 +70,49 @@ func TestCutTextsAreToldToClientsAndInProgress(t *testing.T) {
 	require.NoError(t, db.QueryRow("SELECT SUM(texts_truncated), SUM(texts_failed) FROM smelt.progress WHERE `table` = 's'").Scan(&truncated, &failed))
 	require.Equal(t, [2]int{2, 0}, [2]int{truncated, failed})
 }
+
+// TestExplainRefreshCountsTheTextsThatModelsWouldScore compares what is said before with what the batch counts then.
+func TestExplainRefreshCountsTheTextsThatModelsWouldScore(t *testing.T) {
+	e := serving(t, nil)
+	db := oneConnection(t, e)
+	explain := func(name string) []any {
+		t.Helper()
+		var strategy, reason sql.NullString
+		var rows, score, hits sql.NullInt64
+		var seconds sql.NullFloat64
+		require.NoError(t, db.QueryRow("EXPLAIN REFRESH "+name).Scan(&strategy, &reason, &rows, &score, &hits, &seconds))
+		if !score.Valid {
+			return []any{strategy.String, rows.Int64, nil, nil}
+		}
+		return []any{strategy.String, rows.Int64, score.Int64, hits.Int64}
+	}
+	counted := func(name string) []any {
+		t.Helper()
+		execute(t, db, "REFRESH "+name)
+		var strategy string
+		var rows, score, hits int64
+		require.NoError(t, db.QueryRow("SELECT strategy, rows_in, texts_scored, texts_known FROM smelt.progress WHERE `table` = ? ORDER BY version DESC LIMIT 1", name).
+			Scan(&strategy, &rows, &score, &hits))
+		return []any{strategy, rows, score, hits}
+	}
+	execute(t, db, "CREATE TABLE t (id INT, text TEXT)",
+		"CREATE STREAMING TABLE s AS SELECT id, sentiment(text) AS s, sentiment_score(text) AS p FROM STREAM(t)", "REFRESH s", "ALTER STREAMING TABLE s SUSPEND",
+		"CREATE MATERIALIZED VIEW v REFRESH POLICY INCREMENTAL AS SELECT sentiment(text) AS s, COUNT(*) AS n FROM t GROUP BY 1", "REFRESH v", "ALTER MATERIALIZED VIEW v SUSPEND",
+		"CREATE MATERIALIZED VIEW w (CONSTRAINT known EXPECT (s IS NOT NULL OR id = 4) ON VIOLATION FAIL UPDATE) REFRESH POLICY FULL AS SELECT id, sentiment(text) AS s FROM t", "REFRESH w", "ALTER MATERIALIZED VIEW w SUSPEND",
+		"CREATE MATERIALIZED VIEW plain AS SELECT id FROM t", "REFRESH plain", "ALTER MATERIALIZED VIEW plain SUSPEND",
+		"INSERT INTO t VALUES (1, 'love it'), (2, 'hate it'), (3, 'love it'), (4, NULL)")
+	require.Equal(t, []any{"append", int64(4), int64(2), int64(0)}, explain("s"))
+	require.Equal(t, explain("s"), explain("s"), "it scores nothing and takes nothing")
+	require.Equal(t, []any{"append", int64(4), int64(2), int64(0)}, counted("s"))
+	require.Equal(t, []any{"", int64(0), int64(0), int64(0)}, explain("s"))
+	for view, strategy := range map[string]string{"v": "merge", "w": "recompute"} {
+		said := explain(view)
+		require.Equal(t, []any{strategy, int64(4), int64(0), int64(2)}, said, view)
+		require.Equal(t, said, counted(view))
+	}
+	require.Equal(t, []any{"merge", int64(4), nil, nil}, explain("plain"), "it asks no model")
+	execute(t, db, "INSERT INTO t VALUES (5, 'so so'), (6, 'love it')")
+	for view, want := range map[string][]any{"v": {"merge", int64(2), int64(1), int64(1)}, "w": {"recompute", int64(6), int64(1), int64(2)}} {
+		require.Equal(t, want, explain(view), view)
+	}
+}

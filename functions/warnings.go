@@ -31,7 +31,7 @@ func (c *statementCache) listening(ctx context.Context) context.Context {
 	if c == nil {
 		return ctx
 	}
-	return models.WithUsage(ctx, func(u models.Usage) {
+	return models.WithUsage(ctx, false, func(u models.Usage) {
 		if u.Truncated+u.Failed == 0 {
 			return
 		}

@@ -34,17 +34,26 @@ type Usage struct {
 	Fault     error // why, of one of these
 }
 
-type usageKey struct{}
+type (
+	usageKey  struct{}
+	lookupKey struct{}
+)
 
 // WithUsage returns a context under which tell is told the news, and whoever was told before still is. It is called from
-// several goroutines.
-func WithUsage(ctx context.Context, tell func(Usage)) context.Context {
+// several goroutines. With lookUpOnly no model is run under it: what the ledger knows is answered, other texts have no
+// answer, and are told as those that would be scored.
+func WithUsage(ctx context.Context, lookUpOnly bool, tell func(Usage)) context.Context {
+	if lookUpOnly {
+		ctx = context.WithValue(ctx, lookupKey{}, true)
+	}
 	if before, ok := ctx.Value(usageKey{}).(func(Usage)); ok {
 		own := tell
 		tell = func(u Usage) { before(u); own(u) }
 	}
 	return context.WithValue(ctx, usageKey{}, tell)
 }
+
+func looksUpOnly(ctx context.Context) bool { return ctx.Value(lookupKey{}) != nil }
 
 // untold is ctx for texts that nobody asked about, as the seeds of keywords.
 func untold(ctx context.Context) context.Context {
@@ -75,6 +84,9 @@ func digestInputs(task string, texts []string) []InputDigest {
 func (r *Registry) outputs(ctx context.Context, m *model, texts []string, result func(i int, values []float32) error) error {
 	if r.cfg.Ledger == nil {
 		m.tell(ctx, Usage{Scored: len(texts)})
+		if looksUpOnly(ctx) {
+			return nil
+		}
 		return r.run(ctx, m, texts, func(i int, o outcome) error {
 			if !m.sound(ctx, o) {
 				return nil
@@ -213,7 +225,7 @@ func (r *Registry) fresh(ctx context.Context, m *model, texts []string, inputs [
 	if err != nil {
 		return err
 	}
-	if m.tell(ctx, Usage{Scored: len(mine), Known: claimed - len(mine)}); len(mine) == 0 {
+	if m.tell(ctx, Usage{Scored: len(mine), Known: claimed - len(mine)}); len(mine) == 0 || looksUpOnly(ctx) {
 		return nil
 	}
 	asked, named, began := make([]string, len(mine)), make([]InputDigest, len(mine)), time.Now()

@@ -85,7 +85,7 @@ func TestWithALedgerEachTextIsScoredOnce(t *testing.T) {
 				require.NoError(t, err)
 				var scored, known int
 				var mu sync.Mutex
-				ctx := WithUsage(t.Context(), func(u Usage) {
+				ctx := WithUsage(t.Context(), false, func(u Usage) {
 					mu.Lock()
 					defer mu.Unlock()
 					scored, known = scored+u.Scored, known+u.Known
@@ -153,7 +153,7 @@ func TestCallsThatMeetScoreEachTextOnce(t *testing.T) {
 	texts := benchmarkTexts(400)
 	var mu sync.Mutex
 	scored := 0
-	ctx := WithUsage(t.Context(), func(u Usage) {
+	ctx := WithUsage(t.Context(), false, func(u Usage) {
 		mu.Lock()
 		defer mu.Unlock()
 		scored += u.Scored

@@ -50,7 +50,7 @@ type heard struct {
 }
 
 func (h *heard) context(ctx context.Context) context.Context {
-	return WithUsage(ctx, func(u Usage) {
+	return WithUsage(ctx, false, func(u Usage) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		t := &h.total

@@ -2,9 +2,11 @@ package queries
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"smelt/queries/ddl"
@@ -15,39 +17,58 @@ import (
 // rateBatches is how many of the newest commits of a table tell how fast its batches are.
 const rateBatches = 50
 
-// ExplainRefresh says what a refresh of a materialized view would do now, without doing it: Strategy and Reason, in RowsIn
-// the rows that it would read, and in Duration how long that would take at the rate of former batches of the kind, -1
-// where there was none. Strategy is "" when there is nothing to do.
-func (g *Graph) ExplainRefresh(ctx context.Context, database, name string) (p Progress, err error) {
-	f, err := g.must(database, name, ddl.MaterializedView)
+// ExplainRefresh says what the next batch of each flow of a table would do now, without doing it: Strategy and Reason, in
+// RowsIn the rows that it would read, in Scored and Known the texts that models would score and those whose predictions
+// are known, and in Duration how long that would take at the rate of former batches of the kind. Scored and Known are -1 where
+// no model is asked, or where that is not known before the table is filled anew; Duration is -1 where no batch was of the
+// kind. Strategy is "" when there is nothing to do. Where models are asked, the SELECT is run for that without them.
+func (g *Graph) ExplainRefresh(ctx context.Context, database, name string) (list []Progress, err error) {
+	f, err := g.must(database, name, 0)
 	if err != nil {
-		return p, err
+		return nil, err
 	}
-	err = f.alone(ctx, func() error {
-		p, err = f.explain(ctx)
-		return err
-	})
-	return p, err
+	for _, one := range g.flowsOf(f) {
+		if one.create.Query == "" {
+			continue // others fill the table
+		}
+		p := Progress{Database: f.ref.database, Table: f.ref.table, Duration: -1, lookUpOnly: true}
+		err := one.alone(ctx, func() error {
+			if one.create.Kind == ddl.MaterializedView {
+				return one.explainView(ctx, &p)
+			}
+			return one.explainStream(ctx, &p)
+		})
+		if err != nil {
+			return nil, err
+		}
+		if len(one.versions) == 0 {
+			p.Scored, p.Known = -1, -1
+		}
+		if one.name != "" {
+			p.Reason = "flow " + one.name + ": " + p.Reason
+		}
+		list = append(list, p)
+	}
+	return list, nil
 }
 
-func (f *flow) explain(ctx context.Context) (p Progress, err error) {
-	p = Progress{Database: f.ref.database, Table: f.ref.table, Duration: -1}
+func (f *flow) explainView(ctx context.Context, p *Progress) error {
 	t, err := f.table()
 	if err != nil {
-		return p, err
+		return err
 	}
 	now := t.Snapshot()
 	pinned, err := f.pin()
 	if err != nil {
-		return p, err
+		return err
 	}
 	if p.Reason = unready(pinned); p.Reason != "" {
-		return p, nil
+		return nil
 	}
 	pl := f.planOf(ctx, nil)
 	_, why, err := f.movedModels(now, f.versions)
 	if err != nil {
-		return p, err
+		return err
 	}
 	var in *inputs
 	switch {
@@ -60,30 +81,134 @@ func (f *flow) explain(ctx context.Context) (p Progress, err error) {
 		why = "it was filled by another definition"
 	default:
 		if in, why, err = f.inputs(ctx, now, pl.plan, pinned); err != nil {
-			return p, err
+			return err
 		}
 		if why == "" {
 			why = f.tooMuch(in)
 		}
 	}
-	p.Strategy, p.Reason = strategyMerge, pl.reason
-	if why != "" {
-		p.Strategy, p.Reason = strategyRecompute, why
-		for _, s := range pinned {
-			p.RowsIn += s.Rows()
-		}
-	} else {
-		p.RowsIn = in.changed
-	}
-	if f.upToDate(now, pinned) || why == "" && p.RowsIn == 0 {
-		p.Strategy, p.RowsIn, p.Duration = "", 0, 0
+	if f.upToDate(now, pinned) || why == "" && in.changed == 0 {
+		p.Strategy, p.Duration = "", 0
 		p.Reason = "nothing has changed; a change is followed by " + map[bool]string{true: strategyMerge, false: strategyRecompute}[pl.plan != nil] + ": " + pl.reason
-		return p, nil
+		return nil
+	}
+	if why == "" {
+		p.Strategy, p.Reason, p.RowsIn = strategyMerge, pl.reason, in.changed
+		why, err = f.countMerge(ctx, pl.plan, in, now, p)
+	}
+	if err == nil && why != "" {
+		p.Strategy, p.Reason = strategyRecompute, why
+		p.RowsIn, p.Scored, p.Known = pinnedRows(pinned), 0, 0
+		err = f.countTexts(ctx, f.stored(), f.overlayOf(pl.plan, pinned), p)
+	}
+	if err != nil {
+		return err
 	}
 	if p.Duration, err = f.estimate(ctx, t, p.Strategy, p.RowsIn); err != nil || p.Strategy != strategyMerge {
-		return p, err
+		return err
 	}
-	return p, f.readWhole(ctx, pl.plan, in, pinned, &p)
+	return f.readWhole(ctx, pl.plan, in, pinned, p)
+}
+
+// countMerge runs a merge for the texts that it would ask models for. why says that the view would be computed anew.
+func (f *flow) countMerge(ctx context.Context, plan *merge.Plan, in *inputs, now *tables.Snapshot, p *Progress) (why string, err error) {
+	if len(f.versions) == 0 {
+		return "", nil
+	}
+	change, err := plan.Run(ctx, func(database, table string) merge.Input { return in.of[database+"."+table] }, f.runner(p), now)
+	if err == nil && change.Rows != nil {
+		err = errors.Join(tables.EachBatch(ctx, change.Rows, func(*tables.Batch) error { return nil }), change.Rows.Close())
+	}
+	return f.again(ctx, err)
+}
+
+// countTexts runs a SELECT for the texts that it would ask models for.
+func (f *flow) countTexts(ctx context.Context, c *ddl.Create, overlay map[string]tables.Relation, p *Progress) error {
+	if len(f.versions) == 0 {
+		return nil
+	}
+	result, err := f.ask(ctx, c, overlay, p)
+	if err != nil {
+		return err
+	}
+	return errors.Join(tables.EachBatch(ctx, result, func(*tables.Batch) error { return nil }), result.Close())
+}
+
+// explainStream says what appendBatch would do.
+func (f *flow) explainStream(ctx context.Context, p *Progress) error {
+	t, err := f.table()
+	if err != nil {
+		return err
+	}
+	now := t.Snapshot()
+	pinned, err := f.pin()
+	if err != nil {
+		return err
+	}
+	overlay := map[string]tables.Relation{}
+	for name, s := range pinned {
+		overlay[name] = s
+	}
+	create := f.create
+	p.Strategy, p.Reason = f.strategy()
+	if why, err := f.outdated(now); err != nil || why != "" {
+		return f.anew(p, why, err)
+	}
+	moved, why, err := f.movedModels(now, f.versions)
+	if err != nil {
+		return err
+	}
+	if len(moved) > 0 {
+		if create, err = f.inPlace(now, moved); err != nil {
+			return f.anew(p, why+", and "+strings.TrimSuffix(err.Error(), ": "+errNotInPlace.Error()), nil)
+		}
+		p.Strategy, p.Reason, p.RowsIn = strategyRescore, why, now.Rows()
+		overlay = map[string]tables.Relation{key(f.ref.database, f.ref.table): now}
+	} else {
+		if p.Reason = unready(pinned); p.Reason != "" {
+			p.Strategy = ""
+			return nil
+		}
+		in, err := f.read(ctx, t, now)
+		if err != nil {
+			return err
+		}
+		if done := f.explainInput(in, p); done {
+			return nil
+		}
+		maps.Copy(overlay, in.tables)
+	}
+	if err := f.countTexts(ctx, create, overlay, p); err != nil {
+		return err
+	}
+	p.Duration, err = f.estimate(ctx, t, p.Strategy, p.RowsIn)
+	return err
+}
+
+// anew says that a streaming table would be filled anew: what that asks of models is not known before.
+func (f *flow) anew(p *Progress, why string, err error) error {
+	p.Reason, p.Scored, p.Known = why+"; it is filled anew", -1, -1
+	return err
+}
+
+// explainInput says what a batch would read; done that there is nothing to count.
+func (f *flow) explainInput(in *input, p *Progress) (done bool) {
+	strategy, reason := f.strategy()
+	p.RowsIn, p.Reason = in.rows, reason
+	switch {
+	case in.rebuilt:
+		p.Reason = "a source was rebuilt from the start; it is filled anew"
+	case in.gone != nil:
+		p.Strategy, p.Reason = strategyRetract, retractReason
+	case in.waiting != "":
+		p.Strategy, p.Reason = "", in.waiting
+	case in.rows == 0 && len(in.feeds) == 0:
+		p.Strategy, p.Duration = "", 0
+		p.Reason = "nothing has changed; new rows are followed by " + strategy + ": " + reason
+	default:
+		return false
+	}
+	return true
 }
 
 // readWhole adds what a merge reads of the tables that have not changed, where it reads them whole.

@@ -335,10 +335,10 @@ func (f *flow) runner(p *Progress) merge.Runner {
 	return func(ctx context.Context, sql string, relations map[string]tables.Relation, purpose merge.Purpose) (merge.Result, error) {
 		create := *f.create
 		create.Query = sql
-		switch purpose {
-		case merge.Inner:
+		switch {
+		case purpose == merge.Inner || p.lookUpOnly:
 			create.Expectations = nil
-		case merge.Gone:
+		case purpose == merge.Gone:
 			create.Expectations = slices.Clone(create.Expectations)
 			for i := range create.Expectations {
 				if create.Expectations[i].Action == ddl.FailUpdate {

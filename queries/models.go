@@ -194,7 +194,7 @@ func (f *flow) asked() (map[string]lineage.Model, error) {
 
 // ask runs the flow's SELECT, with what its rules say of each row, over the overlay.
 func (f *flow) ask(ctx context.Context, c *ddl.Create, overlay map[string]tables.Relation, p *Progress) (Result, error) {
-	return f.g.cfg.Query(ctx, Query{Database: f.database, SQL: withExpectations(c), Tables: overlay, Models: f.versions, Count: func(scored, known, truncated, failed int) {
+	return f.g.cfg.Query(ctx, Query{Database: f.database, SQL: withExpectations(c), Tables: overlay, Models: f.versions, LookUpOnly: p.lookUpOnly, Count: func(scored, known, truncated, failed int) {
 		atomic.AddInt64(&p.Scored, int64(scored))
 		atomic.AddInt64(&p.Known, int64(known))
 		atomic.AddInt64(&p.Truncated, int64(truncated))

@@ -60,6 +60,8 @@ type Progress struct {
 	Reason          string
 	Expectations    []ExpectationCount // by name
 	Done, Total     int64              // how far RunOnce is, in thousandths of a flow; only from RunOnce
+
+	lookUpOnly bool // nothing is done: it is counted what would be
 }
 
 // ExpectationCount is what one expectation saw in one batch.

@@ -28,6 +28,8 @@ type Query struct {
 	// how many of all these texts were cut because the model takes only so many tokens, and for how many it gave none; it
 	// may be nil.
 	Count func(scored, known, truncated, failed int)
+	// LookUpOnly has models answer what is known, and give none for other texts, which Count, not nil, is told as scored.
+	LookUpOnly bool
 }
 
 // Result is the rows of a query.

@@ -173,18 +173,18 @@ func (f *flow) recompute(ctx context.Context, o *outcome, force bool) error {
 	}
 	p := &o.progress
 	// The generation itself is among the progress, so that a view without sources is computed once, too.
-	overlay, txns := map[string]tables.Relation{}, map[string]int64{generation(now): 1}
+	txns := map[string]int64{generation(now): 1}
 	_, why, err := f.movedModels(now, f.versions)
 	if err != nil {
 		return err
 	}
 	changed := force || !computed(now) || why != ""
-	for name, s := range pinned {
+	for _, s := range pinned {
 		app := progressOf(now, s.ID())
 		if at, ok := now.Txn(app); !ok || at != s.Version() {
 			changed = true
 		}
-		overlay[name], txns[app] = s, s.Version()
+		txns[app] = s.Version()
 	}
 	pl := f.planOf(ctx, nil)
 	another := now.Definition().Properties[propertyPlan] != f.fingerprint(pl.plan)
@@ -207,20 +207,33 @@ func (f *flow) recompute(ctx context.Context, o *outcome, force bool) error {
 			return fmt.Errorf("%w: REFRESH POLICY INCREMENTAL STRICT, and it would be computed anew: %s; REFRESH MATERIALIZED VIEW %s FULL does so", ErrUnsupported, why, f.ref.table)
 		}
 	}
-	p.RowsIn = 0
-	for _, s := range pinned {
-		p.RowsIn += s.Rows()
-	}
+	p.RowsIn = pinnedRows(pinned)
 	p.Read = time.Since(p.Started)
 	p.Strategy, p.Reason = strategyRecompute, why
-	if pl.plan != nil {
-		overlay = pl.plan.Relations(func(database, table string) tables.Relation { return pinned[database+"."+table] })
-	}
 	o.did = true
 	f.see(nil)
 	f.last = map[string]*tables.Snapshot{}
 	for _, s := range pinned {
 		f.last[s.ID()] = s
 	}
-	return f.write(ctx, t, overlay, tables.Commit{Operation: "REFRESH", Txns: txns, Overwrite: true}, p, nil)
+	return f.write(ctx, t, f.overlayOf(pl.plan, pinned), tables.Commit{Operation: "REFRESH", Txns: txns, Overwrite: true}, p, nil)
+}
+
+// overlayOf is what the SELECT of a view reads when it is computed anew.
+func (f *flow) overlayOf(plan *merge.Plan, pinned map[string]*tables.Snapshot) map[string]tables.Relation {
+	if plan != nil {
+		return plan.Relations(func(database, table string) tables.Relation { return pinned[database+"."+table] })
+	}
+	overlay := map[string]tables.Relation{}
+	for name, s := range pinned {
+		overlay[name] = s
+	}
+	return overlay
+}
+
+func pinnedRows(pinned map[string]*tables.Snapshot) (n int64) {
+	for _, s := range pinned {
+		n += s.Rows()
+	}
+	return n
 }

@@ -2,7 +2,7 @@ package ddl
 
 import "smelt/queries/lexer"
 
-// Inspect is a statement that looks and changes nothing: EXPLAIN ROW t WHERE ..., EXPLAIN REFRESH v and CHECK PIPELINE [t].
+// Inspect is a statement that looks and changes nothing: EXPLAIN ROW t WHERE ..., EXPLAIN REFRESH t and CHECK PIPELINE [t].
 type Inspect struct {
 	Verb           string // EXPLAIN ROW, EXPLAIN REFRESH or CHECK PIPELINE
 	Database, Name string // Name is "" for a CHECK of everything

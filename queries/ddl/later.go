@@ -18,8 +18,6 @@ type later struct {
 var laterStatements = []later{
 	{"CREATE ALERT", "CREATE ALERT", ""},
 	{"ALTER ALERT", "ALTER ALERT", ""},
-	{"ALTER MATERIALIZED VIEW", "ALTER MATERIALIZED VIEW", "CREATE OR REFRESH MATERIALIZED VIEW with the new text"},
-	{"ALTER STREAMING TABLE", "ALTER STREAMING TABLE", "CREATE OR REFRESH STREAMING TABLE with the new text"},
 	{"DROP ALERT", "DROP ALERT", ""},
 	{"SHOW ALERTS", "SHOW ALERTS", ""},
 	{"EVALUATE MODEL", "EVALUATE MODEL", ""},
@@ -42,10 +40,22 @@ func laterStatement(words []string) *later {
 	return nil
 }
 
-func isLater(_ string, words []string) bool { return laterStatement(words) != nil }
+func isLater(_ string, words []string) bool {
+	return laterStatement(words) != nil || begins(words, "ALTER") && beginsKind(words[1:])
+}
 
-// refuseLater is the error for a statement that is not there yet, and for a temporary one of ours.
+// refuseLater is the error for a statement that is not there yet, and for an ALTER of ours that no other family knows.
 func (p *parser) refuseLater() (Statement, error) {
 	l := laterStatement(lexer.Head(p.text, headWords))
+	if l == nil {
+		p.advance() // ALTER
+		if _, err := p.mustKind(); err != nil {
+			return nil, err
+		}
+		if _, _, err := p.name("the name of a table"); err != nil {
+			return nil, err
+		}
+		return nil, p.unexpected("ADD or DROP CONSTRAINT, ADD, ALTER or DROP SCHEDULE or TRIGGER, SUSPEND, RESUME, RENAME TO, AS, or, of a streaming table, RETRY FILE")
+	}
 	return nil, p.notYet(l.name, l.instead)
 }
