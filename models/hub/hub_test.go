@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
@@ -308,6 +309,8 @@ func FuzzReadListing(f *testing.F) {
 		if err != nil {
 			return
 		}
+		require.True(t, utf8.ValidString(found.License))
+		require.LessOrEqual(t, len(found.License), maxLicenseBytes)
 		files, err := plan(found.Files, "")
 		require.LessOrEqual(t, len(files), len(wanted)+len(vocabularies)+1)
 		for _, f := range files {

@@ -30,8 +30,8 @@ func licenseOf(card any, tags []string) string {
 			license = name
 		}
 	}
-	license = strings.ToValidUTF8(license, "")
-	return strings.Join(strings.Fields(license[:min(len(license), maxLicenseBytes)]), " ")
+	license = strings.ToValidUTF8(license[:min(len(license), maxLicenseBytes)], "")
+	return strings.Join(strings.Fields(license), " ")
 }
 
 // Caution says what to mind of a licence: that it forbids commercial use, or that it is not known. "" for one that does
