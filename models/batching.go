@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"sync"
 
@@ -52,8 +53,22 @@ func (r *Registry) forward(ctx context.Context, m *model, texts []string, result
 	if err != nil {
 		return err
 	}
-	defer release()
-	rows, err := r.encode(ctx, m, texts)
+	var runs sync.WaitGroup
+	err = r.forwardHeld(ctx, m, texts, &runs, result)
+	if err == nil {
+		release()
+		return nil
+	}
+	go func() { // what nobody waits for any more still uses the model
+		runs.Wait()
+		release()
+	}()
+	return err
+}
+
+// forwardHeld is forward while the model is held; runs counts what uses it.
+func (r *Registry) forwardHeld(ctx context.Context, m *model, texts []string, runs *sync.WaitGroup, result func(i int, o outcome) error) error {
+	rows, err := r.encode(ctx, m, texts, runs)
 	if err != nil {
 		return err
 	}
@@ -65,22 +80,37 @@ func (r *Registry) forward(ctx context.Context, m *model, texts []string, result
 		n := m.batchSize(rows)
 		batch := rows[:n]
 		rows = rows[n:]
-		group.Go(func() error {
-			return r.slot(ctx, func() error { return m.score(ctx, batch, result) })
-		})
+		group.Go(func() error { return r.score(ctx, m, batch, runs, result) })
 	}
 	return group.Wait()
 }
 
-// slot runs f when one of the registry's threads is free.
-func (r *Registry) slot(ctx context.Context, f func() error) error {
+// slot runs f when one of the registry's threads is free. When ctx ends it does not wait for f, which has its thread to the
+// end: ONNX Runtime stops between two operations only, and one over eight long texts takes a second. f touches nothing of the
+// caller then. A panic of f is an error.
+func (r *Registry) slot(ctx context.Context, runs *sync.WaitGroup, f func() error) error {
 	select {
 	case r.slots <- struct{}{}:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	defer func() { <-r.slots }()
-	return f()
+	done := make(chan error, 1)
+	runs.Go(func() {
+		defer func() {
+			if p := recover(); p != nil {
+				r.cfg.Logger.Error("a model panicked", "err", p, "stack", string(debug.Stack()))
+				done <- fmt.Errorf("internal error: %.100v", p) // the log has the rest
+			}
+			<-r.slots
+		}()
+		done <- f()
+	})
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // batchSize returns how many of the rows, sorted by length, go together.
@@ -96,19 +126,19 @@ func (m *model) batchSize(rows []encoded) int {
 }
 
 // encode prepares and tokenizes the texts on all threads.
-func (r *Registry) encode(ctx context.Context, m *model, texts []string) ([]encoded, error) {
+func (r *Registry) encode(ctx context.Context, m *model, texts []string, runs *sync.WaitGroup) ([]encoded, error) {
 	rows := make([]encoded, len(texts))
 	group, ctx := errgroup.WithContext(ctx)
 	for from := 0; from < len(texts); from += encodeRows {
-		to := min(from+encodeRows, len(texts))
+		part := slices.Clone(texts[from:min(from+encodeRows, len(texts))])
 		group.Go(func() error {
-			return r.slot(ctx, func() error {
+			return r.slot(ctx, runs, func() error {
 				var ids []int64
-				for i := from; i < to; i++ {
+				for i, text := range part {
 					start := len(ids)
 					var cut bool
-					ids, cut = m.tokens.Encode(ids, m.prepare(texts[i]), m.info.MaxTokens, m.settings.Special)
-					rows[i] = encoded{ids: ids[start:len(ids):len(ids)], at: i, cut: cut}
+					ids, cut = m.tokens.Encode(ids, m.prepare(text), m.info.MaxTokens, m.settings.Special)
+					rows[from+i] = encoded{ids: ids[start:len(ids):len(ids)], at: from + i, cut: cut}
 					if err := ctx.Err(); err != nil {
 						return err // texts may be long
 					}
@@ -127,10 +157,9 @@ var bufferPool = sync.Pool{New: func() any { return new(buffers) }}
 
 // score runs one batch. Rows are padded to the longest with id 0, which the mask hides. A text without any token gets
 // one hidden token, and so a result.
-func (m *model) score(ctx context.Context, batch []encoded, result func(i int, o outcome) error) error {
+func (r *Registry) score(ctx context.Context, m *model, batch []encoded, runs *sync.WaitGroup, result func(i int, o outcome) error) error {
 	width := max(1, len(batch[len(batch)-1].ids))
 	b := bufferPool.Get().(*buffers)
-	defer bufferPool.Put(b)
 	b.ids = slices.Grow(b.ids[:0], len(batch)*width)[:len(batch)*width]
 	b.mask = slices.Grow(b.mask[:0], len(batch)*width)[:len(batch)*width]
 	clear(b.ids)
@@ -143,10 +172,15 @@ func (m *model) score(ctx context.Context, batch []encoded, result func(i int, o
 			b.ids[i*width+j], b.mask[i*width+j] = id, 1
 		}
 	}
-	out, err := m.session.Run(ctx, b.ids, b.mask, len(batch), width)
-	if err != nil {
+	var out onnx.Tensor
+	err := r.slot(ctx, runs, func() (err error) {
+		out, err = m.session.Run(ctx, b.ids, b.mask, len(batch), width)
 		return err
+	})
+	if err != nil {
+		return err // the run may go on, and has the buffers
 	}
+	defer bufferPool.Put(b)
 	return m.split(out, batch, b.mask, width, result)
 }
 
