@@ -78,6 +78,11 @@ func parseText(t *testing.T, sql string) string {
 	if s == nil {
 		return "not ours\n"
 	}
+	if e, ok := s.(*Evaluate); ok {
+		again, err := Parse(e.Print())
+		require.NoError(t, err)
+		require.Equal(t, e.Print(), again.(*Evaluate).Print(), "what is printed reads as itself")
+	}
 	return show(s)
 }
 
@@ -135,6 +140,8 @@ func show(s Statement) string {
 		fmt.Fprintf(&out, "%+v\n", plain)
 	case *OnModel:
 		out.WriteString(showModel(*s))
+	case *Evaluate:
+		fmt.Fprintf(&out, "%s\n", s.Print())
 	case *OnRules:
 		fmt.Fprintf(&out, "%s %s%s", s.Verb, s.Kind, qualified(s.Database, s.Name))
 		fmt.Fprintf(&out, " where %q rule %q if exists %t\n", s.Where, s.Rule.print(), s.IfExists)

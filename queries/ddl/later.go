@@ -20,7 +20,6 @@ var laterStatements = []later{
 	{"ALTER ALERT", "ALTER ALERT", ""},
 	{"DROP ALERT", "DROP ALERT", ""},
 	{"SHOW ALERTS", "SHOW ALERTS", ""},
-	{"EVALUATE MODEL", "EVALUATE MODEL", ""},
 }
 
 // laterStatement returns the entry for a statement that begins with the words, nil for any other.

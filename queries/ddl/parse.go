@@ -36,6 +36,7 @@ func families() []family {
 		{isInspect, (*parser).inspect},
 		{altersFlow, (*parser).onFlow},
 		{isLater, (*parser).refuseLater},
+		{isEvaluate, (*parser).evaluate},
 		{isOnModel, (*parser).onModel},
 		{isOnTable, (*parser).onTable},
 		{isCreate, (*parser).create},
