@@ -12,6 +12,7 @@ import (
 
 	"smelt/autoload"
 	"smelt/engine/predictions"
+	"smelt/engine/runs"
 	"smelt/engine/status"
 	"smelt/functions"
 	"smelt/models"
@@ -37,6 +38,7 @@ type Engine struct {
 	page      *status.Server // nil without a status page
 
 	predictions *predictions.Ledger // nil when it is off
+	runs        *runs.Book
 
 	closeOnce sync.Once
 	closeErr  error
@@ -84,6 +86,7 @@ func (e *Engine) open(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
+	e.runs = runs.New(runs.Config{Store: e.store, Logger: e.log})
 	if err := e.compose(); err != nil {
 		return err
 	}
@@ -144,6 +147,7 @@ func (e *Engine) compose() error {
 		Store:     e.store,
 		Functions: e.functions,
 		Models:    e.models,
+		Runs:      e.runs,
 		System:    e.systemTables(),
 		Flows:     e.graph,
 

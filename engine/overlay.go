@@ -1,7 +1,10 @@
 package engine
 
 import (
+	"cmp"
 	"context"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -24,8 +27,15 @@ type statement struct {
 	properties map[string]string // likewise
 
 	mu      sync.Mutex
+	reads   map[tableVersion]bool       // of the tables that were read
 	pinned  map[string]*tables.Snapshot // by "db.table" in lower case; nothing slow happens under mu
 	missing map[string]string           // lower-case name of a table that was not found -> that name with its database
+}
+
+// tableVersion is one version of a table.
+type tableVersion struct {
+	table   string // db.table
+	version int64
 }
 
 type statementKey struct{}
@@ -33,7 +43,7 @@ type statementKey struct{}
 // withStatement returns a context for the statement text over the relations of overlay, which may be nil.
 func withStatement(ctx context.Context, text string, overlay map[string]tables.Relation) context.Context {
 	return context.WithValue(functions.WithCache(ctx), statementKey{}, &statement{
-		text: text, overlay: overlay, pinned: map[string]*tables.Snapshot{}, missing: map[string]string{},
+		text: text, overlay: overlay, reads: map[tableVersion]bool{}, pinned: map[string]*tables.Snapshot{}, missing: map[string]string{},
 	})
 }
 
@@ -69,7 +79,27 @@ func (s *statement) pin(t *tables.Table) *tables.Snapshot {
 	}
 	snapshot := t.Snapshot()
 	s.pinned[key] = snapshot
+	s.reads[tableVersion{t.Database() + "." + t.Name(), snapshot.Version()}] = true
 	return snapshot
+}
+
+// readsAsOf notes that the statement reads a table as it was.
+func (s *statement) readsAsOf(t *tables.Table, then *tables.Snapshot) {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reads[tableVersion{t.Database() + "." + t.Name(), then.Version()}] = true
+}
+
+// versions lists which versions of which tables the statement has read so far, by name.
+func (s *statement) versions() []tableVersion {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.SortedFunc(maps.Keys(s.reads), func(a, b tableVersion) int {
+		return cmp.Or(strings.Compare(a.table, b.table), cmp.Compare(a.version, b.version))
+	})
 }
 
 // lacks notes that database has no table of the name that a statement called asked.

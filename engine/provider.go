@@ -32,11 +32,14 @@ type provider struct {
 	functions *functions.Set
 	system    map[string]systemTable // by lower-case name
 	flows     Flows
+
+	tableFunctions map[string]*tableFunction // by lower-case name
 }
 
 var (
 	_ sql.CollatedDatabaseProvider = (*provider)(nil)
 	_ sql.FunctionProvider         = (*provider)(nil)
+	_ sql.TableFunctionProvider    = (*provider)(nil)
 )
 
 // AllDatabases implements sql.DatabaseProvider.
@@ -123,6 +126,17 @@ func (p *provider) Function(_ *sql.Context, name string) (sql.Function, bool) {
 		return sql.Function1{Name: "sum", Fn: newExactSum}, true
 	}
 	return retypedFunction(strings.ToLower(name))
+}
+
+// TableFunction implements sql.TableFunctionProvider.
+func (p *provider) TableFunction(_ *sql.Context, name string) (sql.TableFunction, bool) {
+	f, ok := p.tableFunctions[strings.ToLower(name)]
+	return f, ok
+}
+
+// WithTableFunctions implements sql.TableFunctionProvider. Nobody replaces them here.
+func (p *provider) WithTableFunctions(...sql.TableFunction) (sql.TableFunctionProvider, error) {
+	return p, nil
 }
 
 // storeDatabase returns the directory of the store called name.

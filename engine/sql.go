@@ -12,6 +12,7 @@ import (
 	"github.com/dolthub/go-mysql-server/sql"
 	"github.com/dolthub/go-mysql-server/sql/analyzer"
 
+	"smelt/engine/runs"
 	"smelt/functions"
 	"smelt/models"
 	"smelt/queries"
@@ -31,6 +32,7 @@ type sqlConfig struct {
 	Store     *tables.Store
 	Functions *functions.Set
 	Models    *models.Registry       // nil: statements on models are refused
+	Runs      *runs.Book             // nil: models are not evaluated
 	System    map[string]systemTable // tables of the database smelt, by name
 	Flows     Flows                  // nil: our statements are refused
 	// PlanPipeline says what loading a pipeline would do; "" for those that the server was started with.
@@ -66,6 +68,7 @@ func newSQL(cfg sqlConfig) (*sqlEngine, error) {
 		p.system[strings.ToLower(name)] = content
 	}
 	e := &sqlEngine{config: cfg, provider: p, log: cfg.Logger}
+	p.tableFunctions = e.tableFunctions()
 	overrides := sql.EngineOverrides{Builder: sql.BuilderOverrides{Parser: &parser{engine: e}}}
 	builder := cfg.Functions.AddRules(addRules(analyzer.NewBuilder(p).AddOverrides(overrides), &e.vectors))
 	e.engine = sqle.New(builder.Build(), &sqle.Config{})

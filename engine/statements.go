@@ -67,6 +67,8 @@ func (p *parser) inject(statement ddl.Statement) sqlparser.Statement {
 		n.name, n.run = "Create flow into "+s.Into, func(ctx *sql.Context) (sql.RowIter, error) { return e.addFlow(ctx, s) }
 	case *ddl.OnFlow:
 		n, auth = e.onFlow(s)
+	case *ddl.Evaluate:
+		n = e.onEvaluate(s)
 	case *ddl.OnModel:
 		if n = e.onModel(s); n.IsReadOnly() && !trains(s) {
 			auth = sqlparser.AuthType_IGNORE

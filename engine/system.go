@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"smelt/engine/runs"
 	"smelt/queries"
 	"smelt/tables"
 )
@@ -25,7 +26,7 @@ var (
 
 // systemTables lists them by name.
 func (e *Engine) systemTables() map[string]func(ctx context.Context) (tables.Relation, error) {
-	return map[string]func(ctx context.Context) (tables.Relation, error){
+	all := map[string]func(ctx context.Context) (tables.Relation, error){
 		"streams":        e.streams,
 		"progress":       e.progress,
 		"expectations":   e.expectations,
@@ -37,6 +38,10 @@ func (e *Engine) systemTables() map[string]func(ctx context.Context) (tables.Rel
 		"history":        e.history,
 		"lineage":        e.lineage,
 	}
+	for _, name := range runs.Names() {
+		all[name] = func(ctx context.Context) (tables.Relation, error) { return e.runs.Relation(ctx, name) }
+	}
+	return all
 }
 
 // appendRow appends one row: nil is NULL, the other values must fit the kinds of the schema.

@@ -32,6 +32,7 @@ func (d *storeDatabase) GetTableInsensitiveAsOf(ctx *sql.Context, name string, r
 	if err != nil {
 		return nil, false, edge(err)
 	}
+	statementOf(ctx).readsAsOf(t, then)
 	return found(newRelationTable(t.Database(), t.Name(), then.Definition().Comment, withoutOwn(then, statementOf(ctx).namesOwn())))
 }
 

@@ -66,6 +66,14 @@ type section struct {
 	Name, Title, Note, SQL string
 }
 
+// Link is what the first cell of a row leads to, before its text; "" for nothing.
+func (s section) Link() string {
+	if s.Name == "runs" {
+		return "/runs/"
+	}
+	return ""
+}
+
 var sections = []section{
 	{"streams", "Flows", "what keeps each table up to date, and how far it is", "SELECT * FROM smelt.streams ORDER BY `table`"},
 	{"progress", "Last batches", "newest first", "SELECT * FROM smelt.progress ORDER BY started DESC LIMIT 50"},
@@ -73,6 +81,7 @@ var sections = []section{
 	{"files", "Files that could not be loaded", "they stand here until they change", "SELECT * FROM smelt.files WHERE state <> 'loaded' ORDER BY path LIMIT 50"},
 	{"lineage", "", "", lineageSQL},
 	{"models", "Models", "each is a SQL function of its name", "SELECT * FROM smelt.models ORDER BY name"},
+	{"runs", "Runs", "how models did against labelled rows: EVALUATE MODEL", runsSQL},
 }
 
 //go:embed page.html
@@ -128,6 +137,9 @@ func (s *Server) handler() (http.Handler, error) {
 		mux.HandleFunc(path, s.ingest)
 	}
 	s.scoring(mux)
+	if err := s.serveRuns(mux); err != nil {
+		return nil, err
+	}
 	return s.guarded(mux), nil
 }
 
