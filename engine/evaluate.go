@@ -38,7 +38,7 @@ const (
 
 // evaluation is one EVALUATE on its way.
 type evaluation struct {
-	statement *ddl.Evaluate
+	statement *ddl.OnModel
 	model     models.Info
 	average   metrics.Average
 	labels    map[string]bool // that the model says
@@ -54,8 +54,8 @@ type evaluation struct {
 }
 
 // onEvaluate returns the plan of EVALUATE MODEL.
-func (e *sqlEngine) onEvaluate(s *ddl.Evaluate) *node {
-	return &node{name: "Evaluate model " + s.Model, schema: evaluationColumns, run: func(ctx *sql.Context) (sql.RowIter, error) {
+func (e *sqlEngine) onEvaluate(s *ddl.OnModel) *node {
+	return &node{name: "Evaluate model " + s.Name, schema: evaluationColumns, run: func(ctx *sql.Context) (sql.RowIter, error) {
 		if e.config.Models == nil || e.config.Runs == nil {
 			return nil, mysqlError(errNotSupportedYet, "This server has no registry of models")
 		}
@@ -72,12 +72,12 @@ func (e *sqlEngine) onEvaluate(s *ddl.Evaluate) *node {
 }
 
 // evaluate judges and keeps the run.
-func (e *sqlEngine) evaluate(ctx *sql.Context, s *ddl.Evaluate) (runs.Run, error) {
+func (e *sqlEngine) evaluate(ctx *sql.Context, s *ddl.OnModel) (runs.Run, error) {
 	v := &evaluation{statement: s, average: metrics.Weighted, labels: map[string]bool{}, unknown: map[string]int64{}}
-	run := runs.Run{Name: s.Run, Started: time.Now().UTC(), User: ctx.Session.Client().User}
+	run := runs.Run{Name: s.Evaluation.Run, Started: time.Now().UTC(), User: ctx.Session.Client().User}
 	var err error
-	if s.Average != "" {
-		if v.average, err = metrics.ParseAverage(s.Average); err != nil {
+	if s.Evaluation.Average != "" {
+		if v.average, err = metrics.ParseAverage(s.Evaluation.Average); err != nil {
 			return run, err
 		}
 	}
@@ -107,15 +107,15 @@ func (e *sqlEngine) evaluate(ctx *sql.Context, s *ddl.Evaluate) (runs.Run, error
 }
 
 // evaluatedModel finds the version that is meant: the one that the function of the model uses where none is named.
-func (e *sqlEngine) evaluatedModel(s *ddl.Evaluate) (models.Info, error) {
-	ref := "models:/" + s.Model
+func (e *sqlEngine) evaluatedModel(s *ddl.OnModel) (models.Info, error) {
+	ref := "models:/" + s.Name
 	switch {
 	case s.Version > 0:
 		ref += "/" + strconv.FormatInt(s.Version, 10)
 	case s.Alias != "":
 		ref += "@" + s.Alias
 	default:
-		m, err := e.model(s.Model)
+		m, err := e.model(s.Name)
 		if err != nil {
 			return models.Info{}, err
 		}
@@ -130,19 +130,19 @@ func (e *sqlEngine) evaluatedModel(s *ddl.Evaluate) (models.Info, error) {
 
 // judge asks the model for each labelled row and counts what it says.
 func (e *sqlEngine) judge(ctx *sql.Context, v *evaluation) error {
-	input := v.statement.Input
+	input := v.statement.Evaluation.Input
 	if input == "" {
 		input = "text"
 	}
 	// A row without a label needs no prediction.
 	query := queries.Query{Database: e.database(ctx, ""), SQL: fmt.Sprintf("SELECT CAST((%s\n) AS CHAR) AS truth, predict('%s', IF((%s\n) IS NULL, NULL, (%s\n))) AS predicted FROM %s",
-		v.statement.Label, v.model.ID, v.statement.Label, input, v.statement.From())}
+		v.statement.Evaluation.Label, v.model.ID, v.statement.Evaluation.Label, input, v.statement.Evaluation.From())}
 	work, cancel := context.WithCancel(withStatement(ctx, query.SQL, nil))
 	defer cancel()
 	result, err := e.start(work, query, cancel)
 	if err != nil {
 		err = inward(work, e.log, err)
-		if v.statement.Input == "" && strings.Contains(err.Error(), "column 'text'") {
+		if v.statement.Evaluation.Input == "" && strings.Contains(err.Error(), "column 'text'") {
 			return mysqlError(errUnknownColumn, "%s: INPUT says what the model is asked, where that is not the column text", err)
 		}
 		return err
@@ -234,7 +234,7 @@ func (v *evaluation) setRow(truth string, p answer) error {
 // counted gives an error of the matrix, which has a limit of labels, its number.
 func (v *evaluation) counted(err error) error {
 	if err != nil {
-		return mysqlError(errWrongArguments, "%s: is LABEL %s the right column?", err, v.statement.Label)
+		return mysqlError(errWrongArguments, "%s: is LABEL %s the right column?", err, v.statement.Evaluation.Label)
 	}
 	return nil
 }
@@ -271,27 +271,27 @@ func (v *evaluation) unknownLabels() []string { return slices.Sorted(maps.Keys(v
 
 // params are what the judgement was made with.
 func (v *evaluation) params() map[string]string {
-	s := v.statement
+	s := v.statement.Evaluation
 	input := s.Input
 	if input == "" {
 		input = "text"
 	}
-	again := *s
-	again.Version, again.Alias = int64(v.model.Version), ""
+	again, pinned := *v.statement, *s
+	again.Version, again.Alias, again.Evaluation = int64(v.model.Version), "", &pinned
 	var names, versions []string
 	for _, t := range v.read {
 		names, versions = append(names, t.table), append(versions, strconv.FormatInt(t.version, 10))
 	}
 	if s.Table != "" && s.AsOf == "" && len(v.read) == 1 {
-		again.AsOf = "FOR VERSION AS OF " + versions[0]
+		pinned.AsOf = "FOR VERSION AS OF " + versions[0]
 	}
 	out := map[string]string{
 		"model": v.model.Name, "model_version": strconv.Itoa(v.model.Version), "model_digest": v.model.Digest,
 		"data_table": strings.Join(names, ", "), "data_version": strings.Join(versions, ", "),
 		"label": s.Label, "input": input, "average": string(v.average), "statement": s.Text, "rerun": again.Print(),
 	}
-	if s.Alias != "" {
-		out["model_alias"] = s.Alias
+	if alias := v.statement.Alias; alias != "" {
+		out["model_alias"] = alias
 	}
 	if len(v.unknown) > 0 {
 		out["unknown_labels"] = strings.Join(v.unknownLabels(), ", ")

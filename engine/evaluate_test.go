@@ -97,13 +97,34 @@ func TestEvaluateScripts(t *testing.T) {
 	})
 }
 
+// within is how close scores must be to scikit-learn's.
+const within = 1e-12
+
 type goldenScore struct {
 	Precision, Recall, F1, Support float64
 }
 
+// requireClasses compares the scores of each class of a run.
+func requireClasses(t *testing.T, s *testSQL, run string, classes map[string]goldenScore) {
+	t.Helper()
+	rows, err := s.db.QueryContext(t.Context(), "SELECT label, SUBSTRING_INDEX(`key`, '/', 1), value FROM smelt.metrics WHERE label IS NOT NULL AND run_id = '"+run+"'")
+	require.NoError(t, err)
+	defer rows.Close()
+	found := 0
+	for rows.Next() {
+		var label, key string
+		var value float64
+		require.NoError(t, rows.Scan(&label, &key, &value))
+		want := classes[label]
+		require.InDelta(t, map[string]float64{"precision": want.Precision, "recall": want.Recall, "f1": want.F1, "support": want.Support}[key], value, within, "%s of %s", key, label)
+		found++
+	}
+	require.NoError(t, rows.Err())
+	require.Equal(t, 4*len(classes), found)
+}
+
 // TestEvaluateIsEqualToScikitLearn compares, through SQL, with testdata/evaluate_golden.json, which evaluate_golden.py wrote.
 func TestEvaluateIsEqualToScikitLearn(t *testing.T) {
-	const within = 1e-12
 	text, err := os.ReadFile("testdata/evaluate_golden.json")
 	require.NoError(t, err)
 	var cases []struct {
@@ -139,20 +160,7 @@ func TestEvaluateIsEqualToScikitLearn(t *testing.T) {
 				require.InDelta(t, want.Recall, got.Recall, within, average)
 				require.InDelta(t, want.F1, got.F1, within, average)
 			}
-			rows, err := s.db.QueryContext(t.Context(), "SELECT label, SUBSTRING_INDEX(`key`, '/', 1), value FROM smelt.metrics WHERE label IS NOT NULL AND run_id = '"+run+"'")
-			require.NoError(t, err)
-			defer rows.Close()
-			found := 0
-			for rows.Next() {
-				var label, key string
-				var value float64
-				require.NoError(t, rows.Scan(&label, &key, &value))
-				want := c.Classes[label]
-				require.InDelta(t, map[string]float64{"precision": want.Precision, "recall": want.Recall, "f1": want.F1, "support": want.Support}[key], value, within, "%s of %s", key, label)
-				found++
-			}
-			require.NoError(t, rows.Err())
-			require.Equal(t, 4*len(c.Labels), found)
+			requireClasses(t, s, run, c.Classes)
 			if c.Matrix == nil {
 				return
 			}

@@ -67,9 +67,11 @@ func (p *parser) inject(statement ddl.Statement) sqlparser.Statement {
 		n.name, n.run = "Create flow into "+s.Into, func(ctx *sql.Context) (sql.RowIter, error) { return e.addFlow(ctx, s) }
 	case *ddl.OnFlow:
 		n, auth = e.onFlow(s)
-	case *ddl.Evaluate:
-		n = e.onEvaluate(s)
 	case *ddl.OnModel:
+		if s.Verb == "EVALUATE" {
+			n = e.onEvaluate(s)
+			break
+		}
 		if n = e.onModel(s); n.IsReadOnly() && !trains(s) {
 			auth = sqlparser.AuthType_IGNORE
 		}

@@ -29,7 +29,7 @@ func (k Kind) String() string {
 	}
 }
 
-// Statement is one of *Create, *Evaluate, *Flow, *OnFlow, *OnModel, *OnRules, *OnTable.
+// Statement is one of *Create, *Flow, *OnFlow, *OnModel, *OnRules, *OnTable.
 type Statement interface{ ours() }
 
 // Create is CREATE STREAMING TABLE or CREATE MATERIALIZED VIEW.

@@ -78,10 +78,10 @@ func parseText(t *testing.T, sql string) string {
 	if s == nil {
 		return "not ours\n"
 	}
-	if e, ok := s.(*Evaluate); ok {
-		again, err := Parse(e.Print())
+	if m, ok := s.(*OnModel); ok && m.Evaluation != nil {
+		again, err := Parse(m.Print())
 		require.NoError(t, err)
-		require.Equal(t, e.Print(), again.(*Evaluate).Print(), "what is printed reads as itself")
+		require.Equal(t, m.Print(), again.(*OnModel).Print(), "what is printed reads as itself")
 	}
 	return show(s)
 }
@@ -140,8 +140,6 @@ func show(s Statement) string {
 		fmt.Fprintf(&out, "%+v\n", plain)
 	case *OnModel:
 		out.WriteString(showModel(*s))
-	case *Evaluate:
-		fmt.Fprintf(&out, "%s\n", s.Print())
 	case *OnRules:
 		fmt.Fprintf(&out, "%s %s%s", s.Verb, s.Kind, qualified(s.Database, s.Name))
 		fmt.Fprintf(&out, " where %q rule %q if exists %t\n", s.Where, s.Rule.print(), s.IfExists)
@@ -158,6 +156,9 @@ func show(s Statement) string {
 }
 
 func showModel(m OnModel) string {
+	if m.Evaluation != nil {
+		return m.Print() + "\n"
+	}
 	text := ""
 	if m.Schedule != nil {
 		text = fmt.Sprintf("schedule %+v\n", *m.Schedule)

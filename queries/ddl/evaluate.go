@@ -7,11 +7,9 @@ import (
 	"smelt/queries/lexer"
 )
 
-// Evaluate is EVALUATE MODEL: what one version of a model says of labelled rows is compared with their labels.
-type Evaluate struct {
-	Model   string
-	Version int64  // 0 where an alias, or neither, is named
-	Alias   string // "" where a version, or neither, is named
+// evaluation is what EVALUATE MODEL says beside the model and its version or alias: what the model says of labelled rows is
+// compared with their labels.
+type evaluation struct {
 	Query   string // the SELECT behind ON, "" for a table
 	Table   string // behind ON, as written, with its database if that is named; "" for a SELECT
 	AsOf    string // of the table: FOR VERSION AS OF 3 and the like, "" for none
@@ -23,24 +21,23 @@ type Evaluate struct {
 	Text    string // the whole statement as written, without a trailing semicolon
 }
 
-func (*Evaluate) ours() {}
-
 func isEvaluate(_ string, words []string) bool { return begins(words, "EVALUATE", "MODEL") }
 
 // evaluate reads EVALUATE MODEL name [VERSION n | ALIAS a] ON relation LABEL expression [INPUT expression]
 // [AVERAGE (WEIGHTED | MACRO | MICRO)] [AS RUN 'name'].
 func (p *parser) evaluate() (Statement, error) {
-	s := &Evaluate{Text: lexer.Cut(p.text, p.all[:len(p.all)-1])}
+	s := &evaluation{Text: lexer.Cut(p.text, p.all[:len(p.all)-1])}
+	m := &OnModel{Verb: "EVALUATE", Evaluation: s}
 	p.accept("EVALUATE", "MODEL")
-	var err error
-	if s.Model, err = p.identifier("the name of a model"); err != nil {
+	if err := p.modelName(m); err != nil {
 		return nil, err
 	}
+	var err error
 	switch {
 	case p.accept("VERSION"):
-		s.Version, err = p.versionNumber()
+		m.Version, err = p.versionNumber()
 	case p.accept("ALIAS"):
-		s.Alias, err = p.alias()
+		m.Alias, err = p.alias()
 	}
 	if err == nil {
 		err = p.expect("ON")
@@ -68,11 +65,11 @@ func (p *parser) evaluate() (Statement, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, p.done()
+	return m, p.done()
 }
 
 // evaluated reads a SELECT in brackets, or name [FOR (VERSION | SYSTEM_TIME) AS OF value], and an alias if there is one.
-func (p *parser) evaluated(s *Evaluate) (err error) {
+func (p *parser) evaluated(s *evaluation) (err error) {
 	if p.symbolAhead(0, "(") {
 		s.Query, err = p.brackets()
 	} else {
@@ -86,7 +83,7 @@ func (p *parser) evaluated(s *Evaluate) (err error) {
 	return err
 }
 
-func (p *parser) evaluatedTable(s *Evaluate) error {
+func (p *parser) evaluatedTable(s *evaluation) error {
 	first := p.at
 	if p.peek().Is("STREAM") {
 		return p.unexpected("a table or a SELECT in brackets: a stream has no end")
@@ -145,16 +142,9 @@ func (p *parser) average() (string, error) {
 	return "", p.unexpected("WEIGHTED, MACRO or MICRO")
 }
 
-// Print returns the statement in its normal form.
-func (s *Evaluate) Print() string {
-	text := "EVALUATE MODEL " + lexer.QuoteName(s.Model)
-	switch {
-	case s.Version > 0:
-		text += " VERSION " + strconv.FormatInt(s.Version, 10)
-	case s.Alias != "":
-		text += " ALIAS " + lexer.QuoteName(s.Alias)
-	}
-	text += " ON " + s.relation()
+// print returns what stands behind model and version.
+func (s *evaluation) print() string {
+	text := " ON " + s.relation()
 	if s.Rows != "" {
 		text += " AS " + lexer.QuoteName(s.Rows)
 	}
@@ -171,7 +161,19 @@ func (s *Evaluate) Print() string {
 	return text
 }
 
-func (s *Evaluate) relation() string {
+// printEvaluate returns EVALUATE MODEL as a statement.
+func (s *OnModel) printEvaluate() string {
+	text := "EVALUATE MODEL " + lexer.QuoteName(s.Name)
+	switch {
+	case s.Version > 0:
+		text += " VERSION " + strconv.FormatInt(s.Version, 10)
+	case s.Alias != "":
+		text += " ALIAS " + lexer.QuoteName(s.Alias)
+	}
+	return text + s.Evaluation.print()
+}
+
+func (s *evaluation) relation() string {
 	if s.Query != "" {
 		return "(" + s.Query + "\n)" // a comment may end the query
 	}
@@ -179,7 +181,7 @@ func (s *Evaluate) relation() string {
 }
 
 // From returns what stands behind ON as MySQL's FROM takes it.
-func (s *Evaluate) From() string {
+func (s *evaluation) From() string {
 	switch {
 	case s.Rows != "":
 		return s.relation() + " AS " + lexer.QuoteName(s.Rows)

@@ -11,8 +11,8 @@ import (
 
 // OnModel is a statement on machine-learning models and their versions.
 type OnModel struct {
-	// Verb is CREATE, ADD VERSION, RETRAIN, SET ALIAS, UNSET ALIAS, ROLLBACK, DROP, DESCRIBE, DESCRIBE HISTORY, SHOW, SHOW
-	// VERSIONS or SHOW CREATE.
+	// Verb is CREATE, ADD VERSION, RETRAIN, SET ALIAS, UNSET ALIAS, ROLLBACK, DROP, EVALUATE, DESCRIBE, DESCRIBE HISTORY,
+	// SHOW, SHOW VERSIONS or SHOW CREATE.
 	Verb        string
 	Name        string // "" for SHOW
 	OrReplace   bool   // of CREATE
@@ -22,12 +22,13 @@ type OnModel struct {
 	Comment     string         // of CREATE and ADD VERSION
 	Query       string         // of CREATE: the SELECT that the model learns from; "" for one that has a source
 	Schedule    *cron.Schedule // of CREATE with a Query: when it learns again; nil for when somebody says so
-	Alias       string
-	Version     int64  // of SET ALIAS, ROLLBACK and DROP; 0 for none
-	Time        string // of ROLLBACK, as written; "" for none
-	Condition   string // of SET ALIAS and UNSET ALIAS: the expression behind IF, "" for none
-	Like        string // of SHOW: a pattern, "" for none
-	Limit       int64  // of DESCRIBE HISTORY; 0 for none
+	Evaluation  *evaluation    // of EVALUATE
+	Alias       string         // of SET ALIAS, UNSET ALIAS and EVALUATE; "" for none
+	Version     int64          // of SET ALIAS, ROLLBACK, DROP and EVALUATE; 0 for none
+	Time        string         // of ROLLBACK, as written; "" for none
+	Condition   string         // of SET ALIAS and UNSET ALIAS: the expression behind IF, "" for none
+	Like        string         // of SHOW: a pattern, "" for none
+	Limit       int64          // of DESCRIBE HISTORY; 0 for none
 }
 
 func (*OnModel) ours() {}
@@ -271,6 +272,9 @@ func (p *parser) describeModel(s *OnModel) (err error) {
 
 // Print returns CREATE MODEL or ALTER MODEL ... ADD VERSION as a statement.
 func (s *OnModel) Print() string {
+	if s.Evaluation != nil {
+		return s.printEvaluate()
+	}
 	head := "CREATE "
 	if s.OrReplace {
 		head += "OR REPLACE "
