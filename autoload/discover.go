@@ -108,6 +108,9 @@ func (l *lister) walk(r *listing, loaded func(path string) bool) error {
 	if err != nil {
 		return fmt.Errorf("list %s: %w", l.dir, err)
 	}
+	if info, err := os.Stat(root); err == nil && !info.IsDir() {
+		return fmt.Errorf("list %s: it is a file; name its directory, with pathGlobFilter => '%s' for this file alone", l.dir, filepath.Base(l.dir))
+	}
 	start := l.dir + string(filepath.Separator) // with the separator a symlink to a directory is walked, too
 	visit := func(path string, d fs.DirEntry, err error) error {
 		switch {

@@ -80,7 +80,8 @@ type Source struct {
 	at, until int // where its placeholder stands in the query
 }
 
-// Files is a watched directory and its options, keys as written.
+// Files is a watched directory and its options, keys as written. A pattern at the end of the path is the option
+// pathGlobFilter.
 type Files struct {
 	Path    string
 	Options map[string]string

@@ -202,6 +202,7 @@ func (p *parser) readFiles() (*Files, error) {
 	if err := p.expectSymbol("("); err != nil {
 		return nil, err
 	}
+	path := p.peek()
 	var err error
 	if f.Path, err = p.literal("the directory in quotes"); err != nil {
 		return nil, err
@@ -218,8 +219,40 @@ func (p *parser) readFiles() (*Files, error) {
 			return nil, err
 		}
 	}
+	if err := p.pattern(f, path); err != nil {
+		return nil, err
+	}
 	return f, p.expectSymbol(")")
 }
+
+// pattern takes a pattern from the end of the path, as in 'dir/*.json': it is the option pathGlobFilter.
+func (p *parser) pattern(f *Files, path lexer.Token) error {
+	const signs = "*?"
+	at := strings.LastIndexByte(f.Path, '/') + 1
+	dir, pattern := f.Path[:at], f.Path[at:]
+	if strings.ContainsAny(dir, signs) {
+		return p.errorAt(path, "a path with * or ? only behind its last /")
+	}
+	if !strings.ContainsAny(pattern, signs) {
+		return nil
+	}
+	for key := range f.Options {
+		if strings.EqualFold(key, globOption) || strings.EqualFold(key, "cloudFiles."+globOption) {
+			return p.errorAt(path, "a path without a pattern beside "+globOption)
+		}
+	}
+	f.Options[globOption] = pattern
+	if f.Path = dir; len(dir) > 1 {
+		f.Path = dir[:len(dir)-1]
+	}
+	if f.Path == "" {
+		f.Path = "."
+	}
+	return nil
+}
+
+// globOption is the name of the option for the names of files.
+const globOption = "pathGlobFilter"
 
 // cloudFiles reads cloud_files('dir', 'format' [, map('key', 'value', ...)]), as Delta Live Tables writes it.
 func (p *parser) cloudFiles() (*Files, error) {
@@ -228,6 +261,7 @@ func (p *parser) cloudFiles() (*Files, error) {
 	if err := p.expectSymbol("("); err != nil {
 		return nil, err
 	}
+	path := p.peek()
 	var err error
 	if f.Path, err = p.literal("the directory in quotes"); err != nil {
 		return nil, err
@@ -245,6 +279,9 @@ func (p *parser) cloudFiles() (*Files, error) {
 		if err := p.optionMap(f.Options); err != nil {
 			return nil, err
 		}
+	}
+	if err := p.pattern(f, path); err != nil {
+		return nil, err
 	}
 	return f, p.expectSymbol(")")
 }
