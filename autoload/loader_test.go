@@ -314,7 +314,7 @@ func TestNotificationsAndPollingWakeWhoWaits(t *testing.T) {
 	l := open(t, dir, filepath.Join(t.TempDir(), "state"), 0, nil)
 	require.Nil(t, next(t, l))
 	put(t, filepath.Join(dir, "a.json"), `{"a": 1}`)
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(patience)
 	for {
 		select {
 		case <-l.Changed():

@@ -20,10 +20,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// patience is how long a test waits for what must come: a busy machine under the race detector has taken half a minute.
+const patience = 2 * time.Minute
+
 // arrives waits until the loader has brought these rows, whatever the batches.
 func arrives(t *testing.T, l *Loader, want ...string) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(patience)
 	var got []string
 	for len(got) < len(want) && time.Now().Before(deadline) {
 		got = append(got, next(t, l, "x")...)

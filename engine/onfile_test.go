@@ -49,7 +49,7 @@ func TestFilesAreRetriedUnloadedAndReloaded(t *testing.T) {
 	eventually := func(want, query string) {
 		t.Helper()
 		got := ""
-		require.Eventually(t, func() bool { got = runStatement(t.Context(), db, query, false); return got == want }, 20*time.Second, 20*time.Millisecond, query)
+		require.Eventually(t, func() bool { got = runStatement(t.Context(), db, query, false); return got == want }, patience, 20*time.Millisecond, query)
 	}
 	run := func(statement string) string { return runStatement(t.Context(), db, statement, false) }
 	state := func(want string) {

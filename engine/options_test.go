@@ -45,7 +45,7 @@ func TestOptionScripts(t *testing.T) {
 				require.Eventually(t, func() bool {
 					names = namesIn(t, filepath.Join(dir, d.CmdArgs[0].String()))
 					return len(names) == files
-				}, 20*time.Second, 10*time.Millisecond, "%s", names)
+				}, patience, 10*time.Millisecond, "%s", names)
 				return strings.Join(names, "\n")
 			case "sql":
 				return strings.ReplaceAll(w.run(d.Input), dir, "DIR")

@@ -131,7 +131,11 @@ func (f *flow) lag() time.Duration {
 			shown = -1
 		}
 		if f.create.Kind == ddl.StreamingTable {
-			changes, err := source.Changes(context.Background(), shown, 1)
+			ctx := context.Background()
+			changes, err := source.Changes(ctx, shown, 1)
+			if err == nil {
+				changes, err = passFills(ctx, source, changes) // which bring nothing to a stream
+			}
 			if err != nil || changes.RowCount == 0 {
 				continue
 			}
