@@ -18,6 +18,8 @@ import (
 	"smelt/models"
 	"smelt/models/hub"
 	"smelt/queries"
+	"smelt/queries/ddl"
+	"smelt/queries/training"
 	"smelt/tables"
 )
 
@@ -32,6 +34,7 @@ type Engine struct {
 	models    *models.Registry
 	functions *functions.Set
 	graph     *queries.Graph
+	training  *training.Loop
 	sql       *sqlEngine
 	feeds     *feeds
 	server    *Server        // nil in batch mode
@@ -113,6 +116,7 @@ func (e *Engine) open(ctx context.Context) error {
 		}
 	}
 	e.graph.Start()
+	e.training.Start()
 	e.server.Serve()
 	return nil
 }
@@ -138,10 +142,19 @@ func (e *Engine) compose() error {
 		Model:   e.modelOf,
 		Refers:  e.functions.Refers,
 		Version: e.version,
+		Declare: func(ctx context.Context, m *ddl.OnModel, database string, columns []string) (func() error, error) {
+			return e.sql.declare(ctx, m, database, columns)
+		},
+		Promise: functions.Promise,
+		Learn:   func(ctx context.Context) (bool, error) { return e.training.Once(ctx) },
 		Files:   e.filesOf,
 		Logger:  e.log,
 	})
 	e.feeds.watched = e.graph.Watched
+	e.training = training.New(training.Config{
+		Models: e.learners, Sources: e.graph.SourcesOf, Logger: e.log,
+		Train: func(ctx context.Context, m training.Model) error { return e.sql.retrain(ctx, m.Name) },
+	})
 	var err error
 	e.sql, err = newSQL(sqlConfig{
 		Store:     e.store,
@@ -150,6 +163,7 @@ func (e *Engine) compose() error {
 		Runs:      e.runs,
 		System:    e.systemTables(),
 		Flows:     e.graph,
+		Wake:      e.training.Wake,
 
 		PlanPipeline: e.plannedPipelines,
 		Base:         e.interactiveBase(),
@@ -236,6 +250,9 @@ func (e *Engine) Close(ctx context.Context) error {
 		}
 		if e.server != nil {
 			errs = append(errs, e.server.Close(ctx))
+		}
+		if e.training != nil {
+			e.training.Close()
 		}
 		if e.graph != nil {
 			errs = append(errs, e.graph.Close(ctx))

@@ -103,6 +103,9 @@ var modelsSchema = tables.Schema{
 	{Name: "training", Type: textType, Comment: "the SELECT that it learns from; NULL for one that is not trained here"},
 	{Name: "schedule", Type: textType, Comment: "when it learns again; NULL for when somebody says so"},
 	{Name: "trained", Type: timeType, Comment: "when it last learned, with or without another version, UTC"},
+	{Name: "training_state", Type: textType, Comment: "learned, learning, waiting or retrying"},
+	{Name: "training_reason", Type: textType, Comment: "what it waits for, or its last error"},
+	{Name: "next_training", Type: timeType, Comment: "UTC; NULL for when somebody says so, or a table changes"},
 }
 
 func (e *Engine) modelsTable(context.Context) (tables.Relation, error) {
@@ -118,8 +121,10 @@ func (e *Engine) modelsTable(context.Context) (tables.Relation, error) {
 			return nil, err
 		}
 		query, schedule, trained := trainingOf(m)
+		next := e.training.Status(m.Name)
 		appendRow(b, m.Name, info.Kind, info.Version, labels, info.MultiLabel, info.Dimension, info.MaxTokens, orNull(info.License), info.Digest,
-			len(m.Versions), aliases, orNull(m.Comment), query, schedule, trained)
+			len(m.Versions), aliases, orNull(m.Comment), query, schedule, trained,
+			orNull(next.State), orNull(next.Why), next.Next)
 	}
 	return tables.FromBatches(modelsSchema, b), nil
 }

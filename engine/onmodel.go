@@ -102,9 +102,7 @@ func (e *sqlEngine) changeModel(ctx *sql.Context, s *ddl.OnModel) (sql.RowIter, 
 	if err != nil {
 		return nil, err
 	}
-	if e.config.Flows != nil {
-		e.config.Flows.ModelsChanged()
-	}
+	e.modelsChanged()
 	if !changed {
 		return okResult(0), nil
 	}

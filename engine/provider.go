@@ -112,9 +112,14 @@ func reservedDatabase(name string) bool {
 
 // Function implements sql.FunctionProvider. The functions of the set come before the built-in ones; LOAD_FILE is
 // replaced by one that knows no file, SUM by one that keeps whole numbers whole.
-func (p *provider) Function(_ *sql.Context, name string) (sql.Function, bool) {
+func (p *provider) Function(ctx *sql.Context, name string) (sql.Function, bool) {
 	if f, ok := p.functions.Function(name); ok {
 		return f, true
+	}
+	if ctx != nil {
+		if f, ok := p.functions.Promised(ctx, name); ok {
+			return f, true
+		}
 	}
 	if f, ok := spark.Function(name); ok {
 		return f, true

@@ -35,6 +35,7 @@ type sqlConfig struct {
 	Runs      *runs.Book             // nil: models are not evaluated
 	System    map[string]systemTable // tables of the database smelt, by name
 	Flows     Flows                  // nil: our statements are refused
+	Wake      func()                 // has models that learn looked at; may be nil
 	// PlanPipeline says what loading a pipeline would do; "" for those that the server was started with.
 	PlanPipeline func(ctx context.Context, path string) ([]queries.Planned, error)
 	Base         string                // directory in which CREATE statements of clients look up relative paths

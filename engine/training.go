@@ -17,6 +17,7 @@ import (
 	"smelt/queries"
 	"smelt/queries/cron"
 	"smelt/queries/ddl"
+	"smelt/queries/training"
 	"smelt/tables"
 )
 
@@ -112,10 +113,79 @@ func (e *sqlEngine) train(ctx context.Context, l *train.Lesson) (models.Info, *t
 		return models.Info{}, nil, fmt.Errorf("read what model %q is to learn from: %w", l.Name, err)
 	}
 	info, report, _, err := e.config.Models.Train(ctx, l)
-	if err == nil && e.config.Flows != nil {
-		e.config.Flows.ModelsChanged()
+	if err == nil {
+		e.modelsChanged()
 	}
 	return info, report, err
+}
+
+// retrain has a model learn again by the definition that it has.
+func (e *sqlEngine) retrain(ctx context.Context, name string) error {
+	m, err := e.model(name)
+	if err != nil || m.Training == nil {
+		return err // another statement took the training away
+	}
+	_, _, err = e.train(ctx, &train.Lesson{Definition: *m.Training, Name: name, User: trainer, Retrain: true})
+	if err != nil {
+		return inward(ctx, e.log, err)
+	}
+	return nil
+}
+
+// trainer stands in the registry for who made a version of a model that learned on its own.
+const trainer = "smelt"
+
+// declare gives a model of a pipeline its name; it learns when its rows are there.
+func (e *sqlEngine) declare(ctx context.Context, m *ddl.OnModel, database string, columns []string) (undo func() error, err error) {
+	l := lessonOf(m, database)
+	l.User = trainer
+	if columns != nil {
+		if _, _, err := l.Columns(columns); err != nil {
+			return nil, inward(ctx, e.log, err)
+		}
+	}
+	changed, undo, err := e.config.Models.Declare(ctx, l)
+	if err != nil {
+		return nil, inward(ctx, e.log, err)
+	}
+	if changed {
+		e.modelsChanged()
+	}
+	return undo, nil
+}
+
+// modelsChanged has flows and trainings look whether a change of the registry concerns them.
+func (e *sqlEngine) modelsChanged() {
+	if e.config.Flows != nil {
+		e.config.Flows.ModelsChanged()
+	}
+	if e.config.Wake != nil {
+		e.config.Wake()
+	}
+}
+
+// learners lists the models that learn from the rows of a SELECT.
+func (e *Engine) learners() []training.Model {
+	var list []training.Model
+	for _, m := range e.models.Catalog() {
+		if m.Training == nil {
+			continue
+		}
+		one := training.Model{Name: m.Name, Query: m.Training.Query, Database: m.Training.Database}
+		var err error
+		if one.Definition, err = m.Training.Digest(); err != nil {
+			e.log.Error("read how a model learns", "model", m.Name, "err", err)
+			continue
+		}
+		if s, err := ddl.Parse(trainingStatement(m)); err == nil {
+			one.Schedule = s.(*ddl.OnModel).Schedule
+		}
+		if m.Learned != nil {
+			one.Fresh, one.Trained, one.Sources = m.Learned.Digest == one.Definition, m.Learned.At, m.Learned.Sources
+		}
+		list = append(list, one)
+	}
+	return list
 }
 
 // readLesson runs the SELECT of a training. What its tables become meanwhile is learned another time.

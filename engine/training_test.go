@@ -6,12 +6,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/datadriven"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -125,4 +127,126 @@ func TestATrainingOutlivesTheTimeOfAStatementAndEndsByKill(t *testing.T) {
 		}
 	}, time.Minute, 50*time.Millisecond)
 	require.Contains(t, sqlRows(t, e, "SELECT COUNT(*) AS n FROM smelt.models WHERE name = 'other'"), "0")
+}
+
+// eventuallySQL waits until a query answers so.
+func eventuallySQL(t *testing.T, e *Engine, statement, want string) {
+	t.Helper()
+	last := ""
+	if !assert.Eventually(t, func() bool { last = sqlRows(t, e, statement); return strings.Contains(last, want) }, time.Minute, 20*time.Millisecond) {
+		t.Fatalf("%s: want %s, got\n%s\n%s", statement, want, last, sqlRows(t, e, "SELECT name, training_state, training_reason FROM smelt.models WHERE training IS NOT NULL"))
+	}
+}
+
+// teach fills a table of labels.
+func teach(t *testing.T, e *Engine, statements ...string) {
+	t.Helper()
+	for _, s := range statements {
+		require.NoError(t, e.sql.exec(t.Context(), defaultDatabase, s), s)
+	}
+}
+
+func TestAModelLearnsAgainWhenItsLabelsChange(t *testing.T) {
+	dir := t.TempDir()
+	e := serving(t, func(c *Config) { c.DataDir = dir })
+	const (
+		some  = "INSERT INTO labels VALUES ('the match ended 2 to 1', 'sport'), ('a goal by our striker', 'sport'), ('shares fell after earnings', 'money'), ('the market is nervous', 'money')"
+		more  = "INSERT INTO labels VALUES ('flour, butter and sugar make a cake', 'food'), ('the soup needs salt', 'food')"
+		state = "SELECT v.version, v.current, v.training_rows, v.created_by FROM smelt.model_versions v WHERE v.name = 'subject' ORDER BY v.version DESC LIMIT 1"
+	)
+	teach(t, e, "CREATE TABLE labels (text VARCHAR(99), label VARCHAR(99))", some,
+		"CREATE MODEL subject OPTIONS (encoder = 'encoder', c = 10) TRIGGER ON UPDATE AS SELECT text, label FROM labels",
+		"CREATE MODEL eager OPTIONS (encoder = 'encoder', c = 10, promote = 'always') SCHEDULE EVERY 1 SECOND AS SELECT text, label FROM labels",
+		"CREATE MODEL better OPTIONS (encoder = 'encoder', c = 10, promote = 'better') TRIGGER ON UPDATE AS SELECT text, label FROM labels",
+		"CREATE MODEL broken OPTIONS (encoder = 'encoder', c = 10) TRIGGER ON UPDATE AS SELECT text, label FROM labels WHERE label <> 'sport' OR text <> 'the soup needs salt'",
+		"CREATE MATERIALIZED VIEW v AS SELECT text, eager(text) AS s FROM labels", more)
+	eventuallySQL(t, e, state, `2 | 0 | 6 | smelt`)
+	eventuallySQL(t, e, "SELECT COUNT(*) AS n FROM v WHERE s = 'food'", "2")
+	require.Contains(t, sqlRows(t, e, "SELECT version, JSON_EXTRACT(aliases, '$.production') AS production FROM smelt.models WHERE name = 'subject'"), "1 | 1")
+	eventuallySQL(t, e, "SELECT COUNT(*) AS n FROM smelt.models WHERE name = 'better' AND versions = 2", "1")
+
+	// What fails is said, and the version in use stays.
+	teach(t, e, "DELETE FROM labels WHERE label <> 'sport'")
+	eventuallySQL(t, e, "SELECT training_state, training_reason FROM smelt.models WHERE name = 'subject'", "retrying | retrain model \"subject\": cannot be trained on these rows: all 2 have the label \"sport\"")
+	require.Contains(t, sqlRows(t, e, "SELECT subject('a goal by our striker') AS s"), "sport")
+	require.NoError(t, e.Close(t.Context()))
+
+	// Nothing is forgotten over a restart, and what changed meanwhile is learned.
+	e = serving(t, func(c *Config) { c.DataDir = dir })
+	eventuallySQL(t, e, "SELECT training_state, schedule, training FROM smelt.models WHERE name = 'subject'", "retrying | TRIGGER ON UPDATE | SELECT text, label FROM labels")
+	teach(t, e, "INSERT INTO labels VALUES ('shares rose after earnings', 'money')")
+	eventuallySQL(t, e, state, `3 | 0 | 3 | smelt`)
+	teach(t, e, "DROP MATERIALIZED VIEW v", "DROP TABLE labels")
+	teach(t, e, "CREATE OR REPLACE MODEL eager OPTIONS (encoder = 'encoder') AS SELECT 'a' AS text, 'x' AS label UNION ALL SELECT 'b', 'y'")
+	eventuallySQL(t, e, "SELECT training_state, training_reason FROM smelt.models WHERE name = 'subject'", "labels")
+	eventuallySQL(t, e, "SELECT training_state, schedule, next_training FROM smelt.models WHERE name = 'eager'", "learned | NULL | NULL")
+}
+
+func TestAPipelineMayAskAModelThatItMakesLearn(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) {
+		require.NoError(t, os.MkdirAll(filepath.Join(dir, filepath.Dir(name)), 0o700))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+	}
+	write("texts/1.json", `{"text": "a late goal won the match"} {"text": "the market fell"}`)
+	const script = `
+		CREATE STREAMING TABLE asked AS SELECT text, subject(text) AS said FROM STREAM(texts);
+		CREATE MATERIALIZED VIEW counted AS SELECT said, COUNT(*) AS n FROM asked GROUP BY said;
+		CREATE STREAMING TABLE texts AS SELECT text FROM STREAM read_files('texts', format => 'json', schemaHints => 'text STRING');
+		CREATE STREAMING TABLE labels AS SELECT text, label FROM STREAM read_files('labels', format => 'json', schemaHints => 'text STRING, label STRING');
+		CREATE OR REPLACE MODEL subject OPTIONS (encoder = 'encoder', c = 10) COMMENT 'what it is about' AS SELECT text, label FROM labels;`
+	write("p.sql", script)
+	write("labels/.hidden", "")
+	run := func(with string) (string, error) {
+		write("p.sql", with)
+		var out strings.Builder
+		err := RunBatch(t.Context(), Config{OnnxLibrary: onnxLibrary(t), DataDir: filepath.Join(dir, "lake"), Pipelines: []string{filepath.Join(dir, "p.sql")}}, &out)
+		return out.String(), err
+	}
+	open := func() *Engine {
+		return serving(t, func(c *Config) {
+			c.DataDir, c.Pipelines = filepath.Join(dir, "lake"), []string{filepath.Join(dir, "p.sql")}
+		})
+	}
+	// Without labels everything else is there, and what asks the model waits.
+	_, err := run(script)
+	require.NoError(t, err)
+	e := open()
+	eventuallySQL(t, e, "SELECT version, training_reason FROM smelt.models WHERE name = 'subject'", "0 | the tables of its SELECT have no rows")
+	eventuallySQL(t, e, "SELECT state, reason FROM smelt.streams WHERE `table` = 'asked'", "waiting | model subject has learned nothing yet")
+	_, err = wire(t, e).Query("SELECT subject('x')")
+	require.ErrorContains(t, err, "has learned nothing yet")
+	require.Contains(t, runStatement(t.Context(), wire(t, e), "EXPLAIN PIPELINE", false), "asked")
+	write("labels/1.json", `{"text": "the match ended 2 to 1", "label": "sport"} {"text": "a goal by our striker", "label": "sport"} {"text": "shares fell after earnings", "label": "money"} {"text": "the market is nervous", "label": "money"}`)
+	eventuallySQL(t, e, "SELECT said, n FROM counted ORDER BY said", "money | 1\nsport | 1")
+	require.NoError(t, e.Close(t.Context()))
+
+	// The same text does nothing, another one has it learn again and answers at once, a broken one changes nothing.
+	history := func() string {
+		e := open()
+		defer e.Close(context.Background())
+		return sqlRows(t, e, "SELECT operation, version FROM smelt.model_history WHERE name = 'subject'")
+	}
+	before := history()
+	_, err = run(script)
+	require.NoError(t, err)
+	require.Equal(t, before, history())
+	_, err = run(strings.Replace(script, "AS SELECT text, label FROM labels;", "AS SELECT text, UPPER(label) AS label FROM labels;", 1))
+	require.NoError(t, err)
+	e = open()
+	require.Contains(t, sqlRows(t, e, "SELECT said, n FROM counted ORDER BY said"), "MONEY | 1\nSPORT | 1")
+	require.NoError(t, e.Close(t.Context()))
+	before = history()
+	for with, want := range map[string]string{
+		"AS SELECT text, label FROM nowhere;":             "nowhere",
+		"AS SELECT text, topic FROM labels;":              "topic",
+		"AS SELECT text, label AS a, 1 AS b FROM labels;": "a text and its label",
+		"AS SELECT text, label FROM labels; CREATE MATERIALIZED VIEW x AS SELECT nothing(text) AS y FROM labels;": "nothing",
+	} {
+		_, err = run(strings.Replace(script, "AS SELECT text, label FROM labels;", with, 1))
+		require.ErrorContains(t, err, want)
+	}
+	_, err = run(strings.Replace(script, "AS SELECT text, label FROM labels;", "AS SELECT text, UPPER(label) AS label FROM labels;", 1))
+	require.NoError(t, err)
+	require.Equal(t, before, history())
 }

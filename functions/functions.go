@@ -76,6 +76,28 @@ func (s *Set) Function(name string) (sql.Function, bool) {
 	if !ok {
 		return nil, false
 	}
+	return s.function(sp), true
+}
+
+type promisedKey struct{}
+
+// Promise returns a context in which statements may be bound that call classifiers which are not there yet.
+func Promise(ctx context.Context, classifiers []string) context.Context {
+	return context.WithValue(ctx, promisedKey{}, classifiers)
+}
+
+// Promised returns a function of a classifier that the context promises.
+func (s *Set) Promised(ctx context.Context, name string) (sql.Function, bool) {
+	promised, _ := ctx.Value(promisedKey{}).([]string)
+	for _, m := range promised {
+		if sp, ok := classifierSpec(strings.ToLower(m), strings.ToLower(name)); ok {
+			return s.function(sp), true
+		}
+	}
+	return nil, false
+}
+
+func (s *Set) function(sp *spec) sql.Function {
 	return sql.FunctionN{Name: sp.name, Fn: func(_ *sql.Context, args ...sql.Expression) (sql.Expression, error) {
 		if len(args) < sp.least || len(args) > sp.most {
 			want := fmt.Sprint(sp.least)
@@ -85,7 +107,7 @@ func (s *Set) Function(name string) (sql.Function, bool) {
 			return nil, sql.ErrInvalidArgumentNumber.New(sp.name, want, len(args))
 		}
 		return &call{set: s, spec: sp, args: args}, nil
-	}}, true
+	}}
 }
 
 // Names returns the names of all functions, sorted.
@@ -141,14 +163,24 @@ func (s *Set) spec(name string) (*spec, bool) {
 		switch {
 		case m.Kind == models.Encoder && name == lower:
 			return embedSpec(name, lower), true
-		case m.Kind != models.Classifier:
-		case name == lower:
-			return labelSpec(name, lower), true
-		case name == lower+"_score":
-			return scoreSpec(name, lower), true
-		case name == lower+"_json":
-			return jsonSpec(name, lower), true
+		case m.Kind == models.Classifier:
+			if sp, ok := classifierSpec(lower, name); ok {
+				return sp, true
+			}
 		}
+	}
+	return nil, false
+}
+
+// classifierSpec returns the function of that name among those of a classifier, both in lower case.
+func classifierSpec(model, name string) (*spec, bool) {
+	switch name {
+	case model:
+		return labelSpec(name, model), true
+	case model + "_score":
+		return scoreSpec(name, model), true
+	case model + "_json":
+		return jsonSpec(name, model), true
 	}
 	return nil, false
 }

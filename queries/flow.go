@@ -155,6 +155,9 @@ type outcome struct {
 // step does one batch of work.
 func (f *flow) step(ctx context.Context) (o outcome, err error) {
 	err = f.alone(ctx, func() error {
+		if o.waiting = f.unlearned(); o.waiting != "" {
+			return nil
+		}
 		if err := f.tidy(ctx); err != nil {
 			return err
 		}
@@ -170,6 +173,9 @@ func (f *flow) step(ctx context.Context) (o outcome, err error) {
 // full rebuilds the table from the start.
 func (f *flow) full(ctx context.Context, why string) error {
 	return f.alone(ctx, func() error {
+		if why := f.unlearned(); why != "" {
+			return fmt.Errorf("%w: %s", ErrUnsupported, why)
+		}
 		if f.create.Kind == ddl.StreamingTable {
 			t, err := f.table()
 			if err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -19,11 +18,12 @@ import (
 type member struct {
 	name  string // database.table, lower case; of a flow that is added to a table: that table's
 	line  int
-	flow  *flow     // nil for a view
-	added *ddl.Flow // the statement, of a flow that is added to a table
-	view  string    // the CREATE VIEW statement
-	query string    // SELECT of the view
-	db    string    // current database of the statement
+	flow  *flow        // nil for a view
+	added *ddl.Flow    // the statement, of a flow that is added to a table
+	view  string       // the CREATE VIEW statement
+	model *ddl.OnModel // the statement, of a model that learns from a SELECT
+	query string       // SELECT of the view
+	db    string       // current database of the statement
 	reads []reference
 }
 
@@ -49,16 +49,27 @@ func (g *Graph) Load(ctx context.Context, script, database, base string) error {
 		return err
 	}
 	for _, p := range plain {
+		if p.model != nil {
+			continue
+		}
 		if err := g.cfg.Exec(ctx, p.db, p.view); err != nil {
 			return fmt.Errorf("line %d: %w", p.line, err)
 		}
 	}
 	members = ordered(members)
-	schemas, err := g.bind(ctx, members)
+	overlay := map[string]tables.Relation{}
+	schemas, err := g.bindOver(g.promising(ctx, plain), members, overlay)
 	if err != nil {
 		return err
 	}
-	return g.make(ctx, members, schemas)
+	undo, err := g.declare(ctx, plain, overlay)
+	if err == nil {
+		err = g.make(ctx, members, schemas)
+	}
+	if err != nil {
+		return errors.Join(err, undo())
+	}
+	return nil
 }
 
 // edges returns what each table and view of the script will read. A name that is made twice is an error.
@@ -111,7 +122,7 @@ func (g *Graph) members(script, database, base string) (members, plain []member,
 			continue
 		}
 		if m, ok := statement.(*ddl.OnModel); ok && m.Verb == "CREATE" && (m.OrReplace || m.IfNotExists) {
-			plain = append(plain, member{line: p.Line, view: inBase(m, base), db: database})
+			plain = append(plain, modelMember(p.Line, m, base, database))
 			continue
 		}
 		if s, ok := statement.(*ddl.Flow); ok {
@@ -154,16 +165,6 @@ func (g *Graph) members(script, database, base string) (members, plain []member,
 		}
 	}
 	return members, plain, nil
-}
-
-// inBase is CREATE MODEL with the directory of its files looked up beside the pipeline. OR REPLACE with the same files
-// and options changes nothing, so that it may run at each start.
-func inBase(m *ddl.OnModel, base string) string {
-	source := m.Options["source"]
-	if source != "" && !filepath.IsAbs(source) && !strings.HasPrefix(source, "builtin:") && !strings.HasPrefix(source, "hf:") {
-		m.Options["source"] = filepath.Join(base, source)
-	}
-	return m.Print()
 }
 
 // parsePiece parses a statement of a script; errors name the place in the script.
@@ -229,12 +230,8 @@ func ordered(members []member) []member {
 	return out
 }
 
-// bind finds the columns of every member, each over those before it, without making anything.
-func (g *Graph) bind(ctx context.Context, members []member) (map[string]tables.Schema, error) {
-	return g.bindOver(ctx, members, map[string]tables.Relation{})
-}
-
-// bindOver is bind over tables that are not there either; it adds the members to them.
+// bindOver finds the columns of every member, each over those before it, without making anything. overlay holds tables that
+// are not there either; the members are added to them.
 func (g *Graph) bindOver(ctx context.Context, members []member, overlay map[string]tables.Relation) (map[string]tables.Schema, error) {
 	schemas := map[string]tables.Schema{}
 	for _, m := range members {

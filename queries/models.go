@@ -192,6 +192,16 @@ func (f *flow) asked() (map[string]lineage.Model, error) {
 	return versions, nil
 }
 
+// unlearned names a model that the batch asks and that has learned nothing yet, "" if there is none.
+func (f *flow) unlearned() string {
+	for _, name := range slices.Sorted(maps.Keys(f.versions)) {
+		if f.versions[name].Digest == "" {
+			return "model " + f.versions[name].Name + " has learned nothing yet"
+		}
+	}
+	return ""
+}
+
 // ask runs the flow's SELECT, with what its rules say of each row, over the overlay.
 func (f *flow) ask(ctx context.Context, c *ddl.Create, overlay map[string]tables.Relation, p *Progress) (Result, error) {
 	return f.g.cfg.Query(ctx, Query{Database: f.database, SQL: withExpectations(c), Tables: overlay, Models: f.versions, LookUpOnly: p.lookUpOnly, Count: func(scored, known, truncated, failed int) {

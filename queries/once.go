@@ -19,6 +19,7 @@ func (g *Graph) RunOnce(ctx context.Context, progress func(Progress)) error {
 	members = slices.DeleteFunc(members, func(m member) bool { return m.flow == nil || m.flow.isSuspended() })
 	failed := map[string]bool{}
 	var errs []error
+	// A model learns when all tables are quiet; those that ask it have something to do then.
 	for worked := true; worked; {
 		worked = false
 		for i, m := range members {
@@ -34,6 +35,12 @@ func (g *Graph) RunOnce(ctx context.Context, progress func(Progress)) error {
 				errs = append(errs, err)
 			}
 			worked = worked || did
+		}
+		if !worked && g.cfg.Learn != nil {
+			var err error
+			if worked, err = g.cfg.Learn(ctx); err != nil {
+				errs = append(errs, err)
+			}
 		}
 	}
 	return errors.Join(errs...)

@@ -27,7 +27,7 @@ type Planned struct {
 }
 
 // Plan says what Load of a script would do, in the order in which it would, and does nothing of it. What Load refuses Plan
-// refuses, too. Tables of CREATE TABLE statements that are not there yet are bound by what the statements say; models are not.
+// refuses, too. Tables of CREATE TABLE statements that are not there yet are bound by what the statements say; so are models that learn, and no others.
 func (g *Graph) Plan(ctx context.Context, script, database, base string) ([]Planned, error) {
 	g.define.Lock()
 	defer g.define.Unlock()
@@ -55,6 +55,7 @@ func (g *Graph) Plan(ctx context.Context, script, database, base string) ([]Plan
 		plan = append(plan, one)
 	}
 	members = ordered(members)
+	ctx = g.promising(ctx, plain)
 	schemas, err := g.bindOver(ctx, members, overlay)
 	if err != nil {
 		return nil, err

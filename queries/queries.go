@@ -132,6 +132,13 @@ type Config struct {
 	Refers func(function string, literals []string) (name string, ok bool)
 	// Version returns the version that such a name means now; nil knows none.
 	Version func(name string) (lineage.Model, error)
+	// Declare gives a name to a model that is to learn from the rows of a SELECT, whose columns are known or nil; the same
+	// statement does nothing. undo takes it back. nil: no model can.
+	Declare func(ctx context.Context, m *ddl.OnModel, database string, columns []string) (undo func() error, err error)
+	// Promise returns a context in which SELECTs may call models that are to be declared.
+	Promise func(ctx context.Context, models []string) context.Context
+	// Learn has models learn that have new rows to learn from, and reports whether any did. Only RunOnce needs it; may be nil.
+	Learn func(ctx context.Context) (worked bool, err error)
 	// Recompute has every view computed anew at each change: for a QueryFunc that only knows statements as they were written.
 	Recompute bool
 	Logger    *slog.Logger // nil discards
