@@ -253,15 +253,7 @@ func TestTheLawAfterKillsAtAnyPoint(t *testing.T) {
 		case 0:
 			kills += killedRun(t, l, r)
 		case 1: // a batch fails, the process lives
-			countdown := 1 + r.IntN(12)
-			l.setHook(func(point, sql string) error {
-				if countdown--; countdown == 0 {
-					return fmt.Errorf("broken at %s of %s", point, sql)
-				}
-				return nil
-			})
-			_ = l.graph.RunOnce(context.Background(), nil) // it fails where the countdown ends, or not at all
-			l.setHook(nil)
+			brokenRun(l, 1+r.IntN(12))
 		case 2:
 			names := []string{"bronze", "silver", "both", "totals", "grand"}
 			require.NoError(t, l.graph.Refresh(context.Background(), "live", names[r.IntN(len(names))], r.IntN(3) > 0))
@@ -293,6 +285,18 @@ func count(history []tables.CommitInfo, operation string) (n int) {
 		}
 	}
 	return n
+}
+
+// brokenRun runs all flows and fails at a point, unless they end before it.
+func brokenRun(l *lab, countdown int) {
+	l.setHook(func(point, sql string) error {
+		if countdown--; countdown == 0 {
+			return fmt.Errorf("broken at %s of %s", point, sql)
+		}
+		return nil
+	})
+	_ = l.graph.RunOnce(context.Background(), nil)
+	l.setHook(nil)
 }
 
 // killedRun runs all flows and kills the process at a random point: the directory as it is then goes on.
