@@ -1,8 +1,6 @@
 package models
 
 import (
-	"bufio"
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -197,43 +195,6 @@ func TestProbabilitiesAndEmbeddingsAreWhatTheyClaim(t *testing.T) {
 		}
 	}
 	require.Greater(t, dot(vectors[0], vectors[0]), 0.99)
-}
-
-// TestSentimentOnRowsItWasNotTrainedOn holds the shipped model to its card.
-func TestSentimentOnRowsItWasNotTrainedOn(t *testing.T) {
-	f, err := os.Open(filepath.Join("..", "..", "shared", "data", "sentiment", "semeval_2013_2016.jsonl.gz"))
-	if err != nil {
-		t.Skip("skipped: real data is not beside the project (../shared/data)")
-	}
-	defer f.Close()
-	r := registry(t)
-	unzipped, err := gzip.NewReader(f)
-	require.NoError(t, err)
-	var texts, labels []string
-	lines := bufio.NewScanner(unzipped)
-	for lines.Scan() {
-		var row struct {
-			Text, Label string
-			Validation  bool `json:"in_tweeteval_val"`
-		}
-		require.NoError(t, json.Unmarshal(lines.Bytes(), &row))
-		if row.Validation {
-			texts, labels = append(texts, row.Text), append(labels, row.Label)
-		}
-	}
-	require.Len(t, texts, 1991)
-	found, err := r.Classify(context.Background(), "sentiment", texts)
-	require.NoError(t, err)
-	right, all := map[string]float64{}, map[string]float64{}
-	for i, l := range labels {
-		all[l]++
-		if found[i].Label == l {
-			right[l]++
-		}
-	}
-	recall := (right["negative"]/all["negative"] + right["neutral"]/all["neutral"] + right["positive"]/all["positive"]) / 3
-	t.Logf("macro recall %.4f on %d rows", recall, len(texts))
-	require.Greater(t, recall, 0.675)
 }
 
 // benchmarkTexts makes up texts of 5 to 24 words.

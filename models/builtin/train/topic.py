@@ -1,8 +1,9 @@
-"""Trains the shipped topic model: python topic.py DATA OUT.
+"""Trains the shipped topic model: python topic.py DATA OUT. With --refit the pieces and vectors of the model in OUT stay.
 
 Two hundred labelled tweets are too few for 19 labels, so most of what the model knows is written: a lexicon, and short texts
-made for this project (texts/). A text becomes the mean vector of the encoder and, for each label, how many lexicon words it
-has; a logistic regression a label sits on both. Judged by cross-validation over the labelled tweets.
+made for this project (texts/). A text becomes the mean of static vectors and, for each label, how many lexicon words it
+has; a logistic regression a label sits on both. Judged, calibrated and given its thresholds by cross-validation over the
+labelled tweets, since the written texts have their topics more often and more clearly than tweets do.
 """
 import collections
 import json
@@ -12,9 +13,13 @@ import sys
 import time
 
 import numpy as np
+import onnx
+from onnx import numpy_helper
+from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.model_selection import KFold
+from tokenizers import Tokenizer
 
 import common
 import encoder
@@ -78,18 +83,33 @@ def features(rows, vectors, table):
 
 
 def fit(x, y, weight):
-    """One logistic regression a label; a label that a fold lacks keeps a low constant."""
-    w, b = np.zeros((len(LABELS), x.shape[1])), np.full(len(LABELS), -4.0)
-    scale = np.r_[np.ones(encoder.DIMENSION), np.full(len(LABELS), 2.0)]  # trust what is written more than what is learnt
-    for i in range(len(LABELS)):
-        if y[:, i].any():
-            m = LogisticRegression(C=1.0, max_iter=300).fit(x * scale, y[:, i], sample_weight=weight)
-            w[i], b[i] = m.coef_[0] * scale, m.intercept_[0]
-    return w, b
+    """One logistic regression a label."""
+    models = [LogisticRegression(C=1.0, max_iter=300).fit(x, y[:, i], sample_weight=weight) for i in range(len(LABELS))]
+    return np.stack([m.coef_[0] for m in models]), np.array([m.intercept_[0] for m in models])
 
 
 def sigmoid(x):
     return 1 / (1 + np.exp(-x))
+
+
+def log_loss(p, y):
+    p = np.clip(p, 1e-9, 1 - 1e-9)
+    return -(y * np.log(p) + (1 - y) * np.log(1 - p)).mean()
+
+
+def calibrate(z, y):
+    """A slope for all labels and a shift a label that make the logits z probabilities. A shift is held near 0: some labels
+    have three tweets."""
+    def loss(v):
+        return log_loss(sigmoid(v[0] * z + v[1:]), y) * y.size + 0.5 * (v[1:] ** 2).sum() + 5 * (v[0] - 1) ** 2
+    v = minimize(loss, np.r_[1, np.zeros(len(LABELS))]).x
+    return v[0], v[1:]
+
+
+def calibration_error(p, y, bins=10):
+    """The mean distance between how likely labels are said to be and how often they are there, over bins of equal width."""
+    which = np.minimum((p * bins).astype(int), bins - 1)
+    return sum(abs((p - y)[which == k].sum()) for k in range(bins)) / y.size
 
 
 def thresholds(p, y):
@@ -103,16 +123,36 @@ def thresholds(p, y):
     return out
 
 
-def report(name, p, y, t):
-    hit = p >= np.array(t)
-    return {name: {"n": len(y), "macro F1": round(f1_score(y, hit, average="macro", zero_division=0), 4), "micro F1": round(f1_score(y, hit, average="micro", zero_division=0), 4)}}
+def figures(raw, calibrated, y, t):
+    p = sigmoid(calibrated)
+    f1 = lambda kind: round(float(f1_score(y, p >= np.array(t), average=kind, zero_division=0)), 4)
+    out = {"n": len(y), "macro F1": f1("macro"), "micro F1": f1("micro")}
+    for name, q in (("as trained", sigmoid(raw)), ("calibrated", p)):
+        out[name] = {"log loss": round(float(log_loss(q, y)), 4), "calibration error": round(float(calibration_error(q, y)), 4)}
+    return out
 
 
-def main(data, out):
-    start = time.time()
-    here = os.path.dirname(os.path.abspath(__file__))
-    texts, lexicon = written(os.path.join(here, "texts"))
-    labelled, validation = read(os.path.join(data, "topics", "en_train.jsonl")), read(os.path.join(data, "topics", "en_validation.jsonl"))
+def judge(logits, y, times=10):
+    """Calibration and thresholds come from one half of the tweets and are judged on the other, both ways and several times."""
+    found = []
+    for k in range(times):
+        half = np.random.default_rng(k).permutation(len(y)) < len(y) // 2
+        for a in (half, ~half):
+            slope, shift = calibrate(logits[~a], y[~a])
+            t = thresholds(sigmoid(slope * logits[~a] + shift), y[~a])
+            found.append(figures(logits[a], slope * logits[a] + shift, y[a], t))
+    mean = lambda path: round(float(np.mean([path(f) for f in found])), 4)
+    spread = lambda path: round(float(np.std([path(f) for f in found])), 4)
+    out = {"halves": len(found), "n": len(y) // 2}
+    for kind in ("macro F1", "micro F1"):
+        out[kind], out[kind + ", spread"] = mean(lambda f: f[kind]), spread(lambda f: f[kind])
+    for name in ("as trained", "calibrated"):
+        out[name] = {of: mean(lambda f: f[name][of]) for of in found[0][name]}
+    return {"cross-validation": out}
+
+
+def learn(data, lexicon, out):
+    """A tokenizer and static vectors from all texts there are."""
     corpus = encoder.texts(data)
     counted = collections.Counter({w: 1_000_000 for ws in lexicon.values() for w in ws})  # every lexicon word is a piece
     for t in corpus:
@@ -121,7 +161,23 @@ def main(data, out):
     tok = common.tokenizer(vocab)
     os.makedirs(out, exist_ok=True)
     tok.save(os.path.join(out, "tokenizer.json"), pretty=False)
-    vectors = encoder.vectors(common.encode(tok, corpus, 512), len(vocab))
+    return tok, encoder.vectors(common.encode(tok, corpus, 512), len(vocab))
+
+
+def pieces(out):
+    """Those of the model in out, whose first two tables of int8 and of scales are the vectors."""
+    weights = [numpy_helper.to_array(w) for w in onnx.load(os.path.join(out, "model.onnx")).graph.initializer]
+    at = next(i for i, w in enumerate(weights) if w.dtype == np.int8)
+    return Tokenizer.from_file(os.path.join(out, "tokenizer.json")), weights[at] * weights[at + 1][:, None].astype(np.float64)
+
+
+def main(data, out, refit):
+    start = time.time()
+    here = os.path.dirname(os.path.abspath(__file__))
+    texts, lexicon = written(os.path.join(here, "texts"))
+    labelled, validation = read(os.path.join(data, "topics", "en_train.jsonl")), read(os.path.join(data, "topics", "en_validation.jsonl"))
+    tok, vectors = pieces(out) if refit else learn(data, lexicon, out)
+    vocab = tok.get_vocab()
     table = lexicon_table(lexicon, vocab)
     extra = texts + made(lexicon)
     feature = lambda pairs: (features(common.encode(tok, [t for t, _ in pairs]), vectors, table), np.array([y for _, y in pairs]))
@@ -129,18 +185,17 @@ def main(data, out):
     xe, ye = feature(extra)
     xv, yv = feature(validation)
     we = np.r_[np.full(len(texts), 1.0), np.full(len(extra) - len(texts), 0.3)]
-    out_of_fold = np.zeros_like(yl)
+    logits = np.zeros_like(yl)  # each by a model that has not seen the tweet
     for train, test in KFold(6, shuffle=True, random_state=SEED).split(xl):
         w, b = fit(np.vstack([xl[train], xe]), np.vstack([yl[train], ye]), np.r_[np.full(len(train), 3.0), we])
-        out_of_fold[test] = sigmoid(xl[test] @ w.T + b)
-    # The thresholds for the figures are chosen on one half of the folds' predictions and judged on the other.
-    half = np.arange(len(yl)) % 2 == 0
-    scores = {}
-    for name, a in (("even", half), ("odd", ~half)):
-        scores.update(report(f"cross-validation, judged on {name} rows", out_of_fold[a], yl[a], thresholds(out_of_fold[~a], yl[~a])))
-    t = thresholds(out_of_fold, yl)
+        logits[test] = xl[test] @ w.T + b
+    scores = judge(logits, yl)
+    slope, shift = calibrate(logits, yl)
+    t = thresholds(sigmoid(slope * logits + shift), yl)
     w, b = fit(np.vstack([xl, xe]), np.vstack([yl, ye]), np.r_[np.full(len(yl), 3.0), we])
-    scores.update(report("en_validation", sigmoid(xv @ w.T + b), yv, t))
+    raw = xv @ w.T + b
+    w, b = w * slope, b * slope + shift
+    scores["en_validation"] = figures(raw, raw * slope + shift, yv, t)
     export(vectors, table, w, b, os.path.join(out, "model.onnx"))
     common.write_config(os.path.join(out, "config.json"), {
         "architectures": ["SmeltTopicForSequenceClassification"], "id2label": dict(enumerate(LABELS)), "label2id": {l: i for i, l in enumerate(LABELS)},
@@ -163,4 +218,4 @@ def export(vectors, table, w, b, path):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    main(sys.argv[1], sys.argv[2], "--refit" in sys.argv)
