@@ -105,11 +105,18 @@ type modelsCmd struct {
 	Pull   pullCmd   `cmd:"" help:"Bring a model into the cache: then CREATE MODEL m OPTIONS (source = 'hf:NAME') needs no network."`
 	List   listCmd   `cmd:"" help:"List what the cache has."`
 	Verify verifyCmd `cmd:"" help:"Read all files of the cache, and of the models of a data directory, and compare them with their hashes."`
+	Export exportCmd `cmd:"" help:"Write a model that was trained here as a graph of ONNX over the embeddings of its encoder."`
 }
 
 type pullCmd struct {
 	Name    engine.HubName `arg:"" help:"org/name or org/name@revision: a branch, a tag or a commit."`
 	Variant string         `placeholder:"FILE" help:"Another graph than model.onnx, as onnx/model_quantized.onnx."`
+}
+
+type exportCmd struct {
+	Name string `arg:"" help:"name, name@alias or name/2."`
+	Dir  string `arg:"" help:"Directory to write model.onnx and config.json into; it is made."`
+	Data string `default:"data" placeholder:"DIR" help:"Directory of the tables (${default})."`
 }
 
 type listCmd struct{}
@@ -121,6 +128,8 @@ type verifyCmd struct {
 func (c pullCmd) Run(ctx context.Context) error {
 	return engine.PullModel(ctx, c.Name, c.Variant, os.Stdout, os.Stderr)
 }
+
+func (c exportCmd) Run() error { return engine.ExportModel(c.Name, c.Data, c.Dir, os.Stdout) }
 
 func (c listCmd) Run() error { return engine.ListModels(os.Stdout) }
 

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -158,3 +160,26 @@ func (readOnly) Write(name string, _ []byte) error {
 
 // Remove implements models.Disk.
 func (readOnly) Remove(string) error { return nil }
+
+// ExportModel writes a version that was trained here (name, name@alias or name/2) into a directory, which is made, as a graph of
+// ONNX and its configuration. It takes no lock: a server may have the data directory open.
+func ExportModel(name, dataDir, dir string, out io.Writer) error {
+	registry, err := models.Open(models.Config{Disk: readOnly{modelDisk{vfs.OS(), filepath.Join(dataDir, modelDir)}}})
+	if err != nil {
+		return err
+	}
+	files, err := registry.ExportHead("models:/" + strings.TrimPrefix(name, "models:/"))
+	if err := errors.Join(err, registry.Close()); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("export model %q: %w", name, err)
+	}
+	for _, file := range slices.Sorted(maps.Keys(files)) {
+		if err := os.WriteFile(filepath.Join(dir, file), files[file], 0o644); err != nil {
+			return fmt.Errorf("export model %q: %w", name, err)
+		}
+		fmt.Fprintf(out, "%s, %d bytes\n", filepath.Join(dir, file), len(files[file]))
+	}
+	return nil
+}
