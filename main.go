@@ -35,12 +35,13 @@ type cli struct {
 }
 
 type dataFlags struct {
-	Data      string   `default:"data" placeholder:"DIR" help:"Directory of the tables (${default})."`
-	Watch     string   `placeholder:"DIR" help:"Landing directory: relative paths of read_files are looked up in it. Without a pipeline it becomes the table live.bronze."`
-	AllowPath []string `placeholder:"DIR" help:"A further directory that read_files may name; repeatable."`
-	AllowHub  []string `placeholder:"NAME" help:"A model that CREATE MODEL may fetch from the Hugging Face hub: org/name, org/* or *; repeatable. Of all others only what its cache has is used."`
-	LedgerMB  int64    `name:"ledger-mb" default:"${ledger}" placeholder:"N" help:"Memory for known predictions (${default} MB), which smelt.predictions keeps; the oldest go first. 0 turns it off."`
-	Verbose   bool     `short:"v" help:"Log each batch."`
+	Data          string   `default:"data" placeholder:"DIR" help:"Directory of the tables (${default})."`
+	Watch         string   `placeholder:"DIR" help:"Landing directory: relative paths of read_files are looked up in it. Without a pipeline it becomes the table live.bronze."`
+	AllowPath     []string `placeholder:"DIR" help:"A further directory that read_files may name; repeatable."`
+	AllowHub      []string `placeholder:"NAME" help:"A model that CREATE MODEL may fetch from the Hugging Face hub: org/name, org/* or *; repeatable. Of all others only what its cache has is used."`
+	AllowEndpoint []string `placeholder:"URL" help:"Where models elsewhere (CREATE MODEL ... OPTIONS (provider = 'openai', ...)) may be asked: https://host/path, https://*.example.com, http://127.0.0.1:*; repeatable."`
+	LedgerMB      int64    `name:"ledger-mb" default:"${ledger}" placeholder:"N" help:"Memory for known predictions (${default} MB), which smelt.predictions keeps; the oldest go first. 0 turns it off."`
+	Verbose       bool     `short:"v" help:"Log each batch."`
 }
 
 // ledgerBytes is the flag as engine.Config has it.
@@ -139,7 +140,7 @@ func (c verifyCmd) Run(ctx context.Context) error {
 
 func (c serveCmd) Run(ctx context.Context) error {
 	e, err := engine.Open(ctx, engine.Config{
-		DataDir: c.Data, Watch: c.Watch, AllowPaths: c.AllowPath, AllowHub: c.AllowHub, Pipelines: c.Pipeline,
+		DataDir: c.Data, Watch: c.Watch, AllowPaths: c.AllowPath, AllowHub: c.AllowHub, AllowEndpoints: c.AllowEndpoint, Pipelines: c.Pipeline,
 		Listen: c.Listen, HTTP: c.HTTP, User: c.User, Password: os.Getenv("SMELT_PASSWORD"),
 		IngestToken: os.Getenv("SMELT_INGEST_TOKEN"), ModelURI: c.ModelURI, StatementTimeout: c.Timeout, LedgerBytes: c.ledgerBytes(), Logger: logger(c.Verbose),
 	})
@@ -155,7 +156,7 @@ func (c serveCmd) Run(ctx context.Context) error {
 
 func (c runCmd) Run(ctx context.Context) error {
 	config := engine.Config{
-		DataDir: c.Data, Watch: c.Watch, AllowPaths: c.AllowPath, AllowHub: c.AllowHub, Pipelines: []string{c.Pipeline},
+		DataDir: c.Data, Watch: c.Watch, AllowPaths: c.AllowPath, AllowHub: c.AllowHub, AllowEndpoints: c.AllowEndpoint, Pipelines: []string{c.Pipeline},
 		FullRefresh: c.FullRefresh, LedgerBytes: c.ledgerBytes(), Logger: logger(c.Verbose),
 	}
 	if c.DryRun {

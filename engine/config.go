@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"smelt/engine/predictions"
+	"smelt/models/remote"
 	"smelt/tables/vfs"
 	"smelt/tables/vfs/killfs"
 )
@@ -41,6 +42,8 @@ type Config struct {
 	AllowPaths []string // further directories that read_files may name
 
 	AllowHub []string // models that statements may fetch from the hub: org/name, org/* or *; of others its cache answers
+
+	AllowEndpoints []string // where models elsewhere may be asked, as remote.CheckPattern says; none by default
 
 	FullRefresh bool // rebuild the pipelines' tables from the start once, before anything else runs
 	plan        bool // only say what the pipelines would do: they are not loaded
@@ -76,6 +79,11 @@ func (c Config) Validate() error {
 	for _, pattern := range c.AllowHub {
 		if _, err := path.Match(pattern, "org/name"); err != nil {
 			faults = append(faults, fmt.Errorf("read --allow-hub %q: want org/name, org/* or *: %w", pattern, err))
+		}
+	}
+	for _, pattern := range c.AllowEndpoints {
+		if err := remote.CheckPattern(pattern); err != nil {
+			faults = append(faults, fmt.Errorf("--allow-endpoint: %w", err))
 		}
 	}
 	for _, p := range c.Pipelines {

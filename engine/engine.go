@@ -17,6 +17,7 @@ import (
 	"smelt/functions"
 	"smelt/models"
 	"smelt/models/hub"
+	"smelt/models/remote"
 	"smelt/queries"
 	"smelt/queries/ddl"
 	"smelt/queries/training"
@@ -85,7 +86,8 @@ func (e *Engine) open(ctx context.Context) error {
 	hubs.Allow, hubs.Logger = e.cfg.AllowHub, e.log
 	if e.models, err = models.Open(models.Config{
 		Library: e.cfg.OnnxLibrary, Ledger: ledger, Disk: modelDisk{files, filepath.Join(e.cfg.DataDir, modelDir)}, Permits: e.feeds.permits, Hub: hub.New(hubs),
-		Taken: func(name string) bool { return e.sql.taken(name) }, Logger: e.log,
+		Remote: remote.Config{Allow: e.cfg.AllowEndpoints},
+		Taken:  func(name string) bool { return e.sql.taken(name) }, Logger: e.log,
 	}); err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/dolthub/vitess/go/mysql"
 
 	"smelt/models"
+	"smelt/models/remote"
 	"smelt/models/train"
 	"smelt/queries"
 	"smelt/queries/lexer"
@@ -61,6 +62,7 @@ var (
 	errWrongArguments     = sqlCode{1210, "HY000"}
 	errFunctionExists     = sqlCode{1304, "42000"}
 	errUnknownFunction    = sqlCode{1305, "42000"}
+	errLimitReached       = sqlCode{1226, "42000"}
 	errOutOfMemory        = sqlCode{1038, "HY001"}
 	errQueryInterrupted   = sqlCode{1317, "70100"}
 	errWrongObject        = sqlCode{1347, "HY000"}
@@ -138,6 +140,8 @@ var errorRules = []errorRule{
 	{sql.ErrNonAggregatedColumnWithoutGroupBy.New().Error(), errMixOfGroup,
 		"an aggregate stands beside a column without GROUP BY; this is incompatible with sql_mode=only_full_group_by"},
 	{sql.ErrNonAggregatedColumnWithoutGroupBy.Message, errMixOfGroup, ""},
+	{"%s: " + remote.ErrSpent.Error() + ": %s", errLimitReached, ""},
+	{"%s: " + remote.ErrNotAllowed.Error() + ": %s", errFilePrivilege, ""},
 	{sql.ErrExpectedSingleRow.Message, errSubqueryRows, "Subquery returns more than 1 row"},
 	{sql.ErrInvalidOperandColumns.Message, errOperandColumns, "Operand should contain $1 column(s)"},
 	{sql.ErrUnknownSystemVariable.Message, errUnknownVariable, ""},
@@ -310,6 +314,10 @@ func restateOurs(err error) *mysql.SQLError {
 		return mysql.NewSQLError(errUnknownFunction.number, errUnknownFunction.state, "%s", err.Error())
 	case errors.Is(err, models.ErrExists):
 		return mysql.NewSQLError(errFunctionExists.number, errFunctionExists.state, "%s", err.Error())
+	case errors.Is(err, remote.ErrSpent):
+		return mysql.NewSQLError(errLimitReached.number, errLimitReached.state, "%s", err.Error())
+	case errors.Is(err, remote.ErrNotAllowed):
+		return mysql.NewSQLError(errFilePrivilege.number, errFilePrivilege.state, "%s", err.Error())
 	case errors.Is(err, models.ErrInvalid), errors.Is(err, models.ErrWrongKind), errors.Is(err, train.ErrData), errors.Is(err, train.ErrOption):
 		return mysql.NewSQLError(errWrongArguments.number, errWrongArguments.state, "%s", err.Error())
 	case errors.Is(err, tables.ErrExists):

@@ -55,7 +55,7 @@ func (e *Engine) lineage(context.Context) (tables.Relation, error) {
 // version tells the flows which version of a model a name means now.
 func (e *Engine) version(name string) (lineage.Model, error) {
 	m, err := e.models.Resolve(name)
-	return lineage.Model{Name: m.Name, Version: strconv.Itoa(m.Version), Digest: m.Digest}, err
+	return lineage.Model{Name: m.Name, Version: strconv.Itoa(m.Version), Digest: m.Digest, Unsteady: err == nil && !e.models.Steady(name)}, err
 }
 
 // modelOf tells the flows which version of a model a function asks now.

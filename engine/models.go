@@ -6,7 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"math"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/dolthub/go-mysql-server/sql/expression/function"
@@ -89,12 +93,12 @@ func (e *sqlEngine) taken(name string) bool {
 
 var modelsSchema = tables.Schema{
 	{Name: "name", Type: textType, Comment: "also the name of the SQL function"},
-	{Name: "kind", Type: textType, Comment: "classifier or encoder"},
+	{Name: "kind", Type: textType, Comment: "classifier, encoder or generator"},
 	{Name: "version", Type: longType, Comment: "that the function uses: the alias production, else the newest"},
 	{Name: "labels", Type: jsonType},
 	{Name: "multi_label", Type: boolType},
 	{Name: "dimension", Type: longType, Comment: "length of an embedding"},
-	{Name: "max_tokens", Type: longType, Comment: "longer texts are cut"},
+	{Name: "max_tokens", Type: longType, Comment: "longer texts are cut; NULL for a model elsewhere"},
 	{Name: "license", Type: textType},
 	{Name: "digest", Type: textType, Comment: "SHA-256 over graph, tokenizer and settings"},
 	{Name: "versions", Type: longType, Comment: "how many there are"},
@@ -122,7 +126,7 @@ func (e *Engine) modelsTable(context.Context) (tables.Relation, error) {
 		}
 		query, schedule, trained := trainingOf(m)
 		next := e.training.Status(m.Name)
-		appendRow(b, m.Name, info.Kind, info.Version, labels, info.MultiLabel, info.Dimension, info.MaxTokens, orNull(info.License), info.Digest,
+		appendRow(b, m.Name, info.Kind, info.Version, labels, info.MultiLabel, info.Dimension, positive(info.MaxTokens), orNull(info.License), info.Digest,
 			len(m.Versions), aliases, orNull(m.Comment), query, schedule, trained,
 			orNull(next.State), orNull(next.Why), next.Next)
 	}
@@ -141,6 +145,14 @@ func versionOf(m models.Model, number int) models.Info {
 		info.Kind = models.Classifier // that has learned nothing yet
 	}
 	return info
+}
+
+// positive turns 0 into NULL.
+func positive(n int) any {
+	if n == 0 {
+		return nil
+	}
+	return n
 }
 
 func encodedJSON(v any) (string, error) {
@@ -188,6 +200,44 @@ func (e *Engine) modelVersionsTable(context.Context) (tables.Relation, error) {
 		}
 	}
 	return tables.FromBatches(modelVersionsSchema, b), nil
+}
+
+var modelSpendingSchema = tables.Schema{
+	{Name: "name", Type: textType, Comment: "of a model that is elsewhere: provider = 'openai'"},
+	{Name: "versions", Type: textType, Comment: "that share the digest; NULL where none is there now"},
+	{Name: "digest", Type: textType},
+	{Name: "requests", Type: longType, Comment: "all tries; after a crash up to 16 more than were sent"},
+	{Name: "failed_requests", Type: longType, Comment: "without an answer"},
+	{Name: "input_tokens", Type: longType, Comment: "as the server says, or the most that they may be"},
+	{Name: "output_tokens", Type: longType},
+	{Name: "cost", Type: floatType, Comment: "in the currency of the prices"},
+	{Name: "max_cost", Type: floatType, Comment: "NULL for no limit"},
+	{Name: "max_requests", Type: longType, Comment: "NULL for no limit"},
+	{Name: "updated", Type: timeType, Comment: "end of the newest request, UTC"},
+}
+
+// modelSpendingTable shows what the models that are elsewhere have cost, dropped ones too.
+func (e *Engine) modelSpendingTable(context.Context) (tables.Relation, error) {
+	spent := e.models.Spending()
+	versions, options := map[string][]string{}, map[string]map[string]string{}
+	for _, m := range e.models.Catalog() {
+		for _, v := range m.Versions {
+			versions[v.ID], options[v.ID] = append(versions[v.ID], strconv.Itoa(v.Version)), v.Options // the newest says the limits
+		}
+	}
+	b := tables.NewBatch(modelSpendingSchema, 0)
+	for _, id := range slices.Sorted(maps.Keys(spent)) {
+		name, digest, _ := strings.Cut(id, "#")
+		s, limits := spent[id], [2]any{}
+		if f, err := strconv.ParseFloat(options[id]["max_cost"], 64); err == nil && f > 0 {
+			limits[0] = f
+		}
+		if n, err := strconv.Atoi(options[id]["max_requests"]); err == nil {
+			limits[1] = n
+		}
+		appendRow(b, name, orNull(strings.Join(versions[id], ", ")), digest, s.Requests, s.Failed, s.InputTokens, s.OutputTokens, math.Round(s.Cost*1e9)/1e9, limits[0], limits[1], s.Updated)
+	}
+	return tables.FromBatches(modelSpendingSchema, b), nil
 }
 
 func (e *Engine) predictionsTable(ctx context.Context) (tables.Relation, error) {

@@ -273,7 +273,9 @@ func createModel(m models.Model) []string {
 		if one.Options == nil {
 			one.Options = map[string]string{}
 		}
-		one.Options["source"] = v.Source
+		if one.Options["provider"] == "" { // all that a model elsewhere is made of are its options
+			one.Options["source"] = v.Source
+		}
 		if name, _, _ := strings.Cut(v.Source, "@"); v.Commit != "" {
 			one.Options["source"] = name + "@" + v.Commit // a branch may mean something else by then
 		}
@@ -295,7 +297,7 @@ func (e *sqlEngine) describeModel(_ *sql.Context, s *ddl.OnModel) (sql.RowIter, 
 	}
 	v := versionOf(m, m.Current)
 	functions := m.Name + "(text)"
-	if v.Kind == models.Classifier {
+	if v.Kind != models.Encoder {
 		functions += ", " + m.Name + "_score(text), " + m.Name + "_json(text)"
 	}
 	var rows []sql.Row
@@ -312,13 +314,16 @@ func (e *sqlEngine) describeModel(_ *sql.Context, s *ddl.OnModel) (sql.RowIter, 
 	for _, key := range slices.Sorted(maps.Keys(v.Options)) {
 		add("option "+key, v.Options[key])
 	}
-	if v.Kind == models.Classifier {
+	switch v.Kind {
+	case models.Classifier:
 		add("labels", strings.Join(v.Labels, ", "))
 		add("multi_label", strconv.FormatBool(v.MultiLabel))
-	} else {
+	case models.Encoder:
 		add("dimension", strconv.Itoa(v.Dimension))
 	}
-	add("max_tokens", strconv.Itoa(v.MaxTokens))
+	if v.MaxTokens > 0 {
+		add("max_tokens", strconv.Itoa(v.MaxTokens))
+	}
 	add("license", v.License)
 	if v.Commit != "" {
 		add("commit", v.Commit)

@@ -105,8 +105,8 @@ func servedValue(model models.Info, output, prediction string) (any, error) {
 		return json.RawMessage(prediction), nil
 	}
 	var one struct {
-		Label string  `json:"label"`
-		Score float64 `json:"score"`
+		Label string   `json:"label"`
+		Score *float64 `json:"score"` // null where the model gives none
 	}
 	if err := json.Unmarshal([]byte(prediction), &one); err != nil {
 		return nil, fmt.Errorf("read the prediction %.40q: %w", prediction, err)

@@ -34,6 +34,7 @@ func (e *Engine) systemTables() map[string]func(ctx context.Context) (tables.Rel
 		"models":         e.modelsTable,
 		"model_versions": e.modelVersionsTable,
 		"model_history":  e.modelHistoryTable,
+		"model_spending": e.modelSpendingTable,
 		"predictions":    e.predictionsTable,
 		"history":        e.history,
 		"lineage":        e.lineage,

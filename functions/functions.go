@@ -66,8 +66,8 @@ type job struct {
 	result func(found []any) (any, error) // makes the value of the call; found belongs to needs
 }
 
-// Function returns the function of that name: the fixed ones, m, m_score and m_json for each classifier m, and m for each
-// encoder m.
+// Function returns the function of that name: the fixed ones, m, m_score and m_json for each classifier or generator m,
+// and m for each encoder m.
 func (s *Set) Function(name string) (sql.Function, bool) {
 	if j := judges[strings.ToLower(name)]; j != nil {
 		return j.function(), true
@@ -90,7 +90,7 @@ func Promise(ctx context.Context, classifiers []string) context.Context {
 func (s *Set) Promised(ctx context.Context, name string) (sql.Function, bool) {
 	promised, _ := ctx.Value(promisedKey{}).([]string)
 	for _, m := range promised {
-		if sp, ok := classifierSpec(strings.ToLower(m), strings.ToLower(name)); ok {
+		if sp, ok := classifierSpec(strings.ToLower(m), models.Classifier, strings.ToLower(name)); ok {
 			return s.function(sp), true
 		}
 	}
@@ -115,7 +115,7 @@ func (s *Set) Names() []string {
 	names := []string{"topics", keywordsName, "embed", "similarity", "mentions", "hashtags", predictName}
 	for _, m := range s.predictor.Models() {
 		names = append(names, m.Name)
-		if m.Kind == models.Classifier {
+		if m.Kind != models.Encoder {
 			names = append(names, m.Name+"_score", m.Name+"_json")
 		}
 	}
@@ -163,8 +163,8 @@ func (s *Set) spec(name string) (*spec, bool) {
 		switch {
 		case m.Kind == models.Encoder && name == lower:
 			return embedSpec(name, lower), true
-		case m.Kind == models.Classifier:
-			if sp, ok := classifierSpec(lower, name); ok {
+		case m.Kind != models.Encoder:
+			if sp, ok := classifierSpec(lower, m.Kind, name); ok {
 				return sp, true
 			}
 		}
@@ -172,11 +172,11 @@ func (s *Set) spec(name string) (*spec, bool) {
 	return nil, false
 }
 
-// classifierSpec returns the function of that name among those of a classifier, both in lower case.
-func classifierSpec(model, name string) (*spec, bool) {
+// classifierSpec returns the function of that name among those of a classifier or generator, model and name in lower case.
+func classifierSpec(model, kind, name string) (*spec, bool) {
 	switch name {
 	case model:
-		return labelSpec(name, model), true
+		return labelSpec(name, kind), true
 	case model + "_score":
 		return scoreSpec(name, model), true
 	case model + "_json":

@@ -2,6 +2,7 @@ package functions
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 
 	"github.com/dolthub/go-mysql-server/sql"
@@ -9,6 +10,7 @@ import (
 	"github.com/shopspring/decimal"
 
 	"smelt/models"
+	"smelt/models/remote"
 )
 
 // null is the job of a call whose result is NULL.
@@ -35,9 +37,13 @@ func classify(model string, result func(models.Classification) any) func(resolve
 	}
 }
 
-func labelSpec(name, model string) *spec {
-	return &spec{name: name, model: model, least: 1, most: 1, typ: labelType, description: "the label that model " + model + " gives a text",
-		plan: classify(model, func(c models.Classification) any { return givenLabel(c) })}
+func labelSpec(name, kind string) *spec {
+	typ, what := labelType, "the label that model "
+	if kind == remote.Generator {
+		typ, what = types.LongText, "what model "
+	}
+	return &spec{name: name, model: name, least: 1, most: 1, typ: typ, description: what + name + " gives a text",
+		plan: classify(name, func(c models.Classification) any { return givenLabel(c) })}
 }
 
 // givenLabel is NULL where the model abstains.
@@ -50,7 +56,7 @@ func givenLabel(c models.Classification) any {
 
 func scoreSpec(name, model string) *spec {
 	return &spec{name: name, model: model, least: 1, most: 1, typ: types.Float64, description: "the probability of the label that model " + model + " gives a text, 0 to 1",
-		plan: classify(model, func(c models.Classification) any { return c.Score })}
+		plan: classify(model, scoreOf)}
 }
 
 func jsonSpec(name, model string) *spec {
@@ -58,12 +64,20 @@ func jsonSpec(name, model string) *spec {
 		plan: classify(model, scoresJSON)}
 }
 
+// scoreOf is NULL where a model elsewhere gives no probabilities.
+func scoreOf(c models.Classification) any {
+	if math.IsNaN(c.Score) {
+		return nil
+	}
+	return c.Score
+}
+
 func scoresJSON(c models.Classification) any {
 	scores := make(map[string]any, len(c.Scores))
 	for _, s := range c.Scores {
 		scores[s.Label] = s.Score
 	}
-	out := map[string]any{"label": givenLabel(c), "score": c.Score, "scores": scores}
+	out := map[string]any{"label": givenLabel(c), "score": scoreOf(c), "scores": scores}
 	if c.Selected != nil {
 		out["labels"] = jsonArray(c.Selected).Val // those over their thresholds
 	}

@@ -43,6 +43,9 @@ func (r *Registry) ready(name string, v *version) error {
 	if err != nil {
 		return err
 	}
+	if m.settings.Remote != nil {
+		return r.client(m).Ready()
+	}
 	return r.open(m)
 }
 

@@ -33,7 +33,8 @@ type encoded struct {
 // outcome is what a model gave for one text.
 type outcome struct {
 	values []float32
-	cut    bool // of a part of the text: it had more tokens than the model takes
+	cut    bool  // of a part of the text: it had more tokens than the model takes
+	fault  error // why there are none
 }
 
 // run scores texts and calls result with the outcome of each: from several goroutines, once for each text.
@@ -47,8 +48,11 @@ func (r *Registry) run(ctx context.Context, m *model, texts []string, result fun
 	return r.forward(ctx, m, texts, result)
 }
 
-// forward is run by the graph of the model, whatever is known.
+// forward is run by the graph of the model, or by the server that has it, whatever is known.
 func (r *Registry) forward(ctx context.Context, m *model, texts []string, result func(i int, o outcome) error) error {
+	if m.settings.Remote != nil {
+		return r.askVectors(ctx, m, texts, result)
+	}
 	release, err := r.acquire(m)
 	if err != nil {
 		return err
@@ -198,7 +202,7 @@ func (m *model) split(out onnx.Tensor, batch []encoded, mask []int64, width int,
 		if len(out.Shape) == 3 {
 			values = pool(m.settings.Pooling, values, mask[i*width:(i+1)*width], int(out.Shape[2]))
 		}
-		if err := result(row.at, outcome{values, row.cut}); err != nil {
+		if err := result(row.at, outcome{values: values, cut: row.cut}); err != nil {
 			return err
 		}
 	}

@@ -109,7 +109,7 @@ func (r *Registry) Create(ctx context.Context, name, user, comment string, optio
 		if err := r.checkName(name, v.Settings.Kind); err != nil {
 			return false, fmt.Errorf("create model %q: %w", name, errors.Join(err, m.close()))
 		}
-	} else if used := e.version(e.current()); used != nil && used.Digest == v.Digest && (comment == "" || comment == e.Comment) {
+	} else if used := e.version(e.current()); used != nil && used.same(v) && (comment == "" || comment == e.Comment) {
 		return false, m.close()
 	}
 	next := now.clone()
@@ -160,7 +160,7 @@ func (r *Registry) AddVersion(ctx context.Context, name, user, comment string, o
 	if err != nil {
 		return false, fmt.Errorf("add a version to model %q: %w", name, err)
 	}
-	if newest := e.version(e.newest()); newest != nil && newest.Digest == v.Digest {
+	if newest := e.version(e.newest()); newest != nil && newest.same(v) {
 		return false, m.close()
 	}
 	next := now.clone()
@@ -203,6 +203,9 @@ func (r *Registry) prepare(ctx context.Context, name string, from *source, optio
 			err = fmt.Errorf("%w: its files cannot be read: %v", ErrInvalid, fault)
 		}
 	}()
+	if from.remote != nil {
+		return r.prepareRemote(name, *from.remote, options)
+	}
 	material, err := gather(from.open, options)
 	if err != nil {
 		return nil, nil, err
@@ -263,7 +266,7 @@ func (r *Registry) keep(m *material, v *version) error {
 // checkName refuses names whose functions exist already.
 func (r *Registry) checkName(name, kind string) error {
 	functions := []string{name}
-	if kind == Classifier {
+	if kind != Encoder {
 		functions = append(functions, name+"_score", name+"_json")
 	}
 	for _, f := range functions {

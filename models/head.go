@@ -257,6 +257,9 @@ func (r *Registry) runHead(ctx context.Context, m *model, texts []string, result
 	}
 	head := m.head
 	return r.run(ctx, encoder, texts, func(i int, o outcome) error {
+		if o.fault != nil {
+			return result(i, o)
+		}
 		if len(o.values) != head.Dimension() {
 			return fmt.Errorf("the encoder gave a vector of %d, the head takes %d", len(o.values), head.Dimension())
 		}

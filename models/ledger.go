@@ -117,7 +117,10 @@ func (r *Registry) outputs(ctx context.Context, m *model, texts []string, result
 
 // sound reports whether the model gave numbers. What is none is no prediction, of this text and of no other.
 func (m *model) sound(ctx context.Context, o outcome) bool {
-	fault := finite(o.values)
+	fault := o.fault
+	if fault == nil {
+		fault = finite(o.values)
+	}
 	if fault != nil {
 		m.tell(ctx, Usage{Failed: 1, Fault: fault})
 	}
@@ -233,6 +236,9 @@ func (r *Registry) fresh(ctx context.Context, m *model, texts []string, inputs [
 		asked[i], named[i] = texts[at], inputs[at]
 	}
 	outputs, err := score(asked)
+	if len(outputs) == len(named) { // of a call that was stopped as far as they are there: they may have been paid for
+		r.cfg.Ledger.Add(m.info.Digest, m.info.Name, named, outputs, time.Since(began)/time.Duration(len(mine)))
+	}
 	if err != nil {
 		return err
 	}
@@ -250,7 +256,6 @@ func (r *Registry) fresh(ctx context.Context, m *model, texts []string, inputs [
 		}
 	}
 	m.tell(ctx, Usage{Truncated: truncated})
-	r.cfg.Ledger.Add(m.info.Digest, m.info.Name, named, outputs, time.Since(began)/time.Duration(len(mine)))
 	return nil
 }
 

@@ -116,7 +116,7 @@ func (m *model) gone() error {
 // acquire keeps the session until release; ok is false where there is none now.
 func (m *model) acquire() (release func(), ok bool, err error) {
 	m.use.RLock()
-	if m.closed || m.session == nil && m.head == nil {
+	if m.closed || m.session == nil && m.head == nil && m.settings.Remote == nil {
 		defer m.use.RUnlock()
 		if m.closed {
 			err = m.gone()

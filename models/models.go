@@ -19,6 +19,7 @@ import (
 
 	"smelt/models/hub"
 	"smelt/models/onnx"
+	"smelt/models/remote"
 	"smelt/models/train"
 )
 
@@ -50,6 +51,7 @@ type Config struct {
 	Disk    Disk                   // keeps models that are made here; nil: none can be
 	Permits func(path string) bool // whether a model may be read from there; nil permits nothing
 	Hub     *hub.Client            // fetches the sources that begin with hf:; nil: none can be
+	Remote  remote.Config          // says which models elsewhere may be asked; the zero value lets none
 	Taken   func(name string) bool // whether a function of that name exists already; nil: none does
 	Logger  *slog.Logger           // nil discards
 }
@@ -59,7 +61,7 @@ type Info struct {
 	Name       string
 	ID         string // names this version for as long as its files are the same: name#digest
 	Version    int    // from 1
-	Kind       string // Classifier or Encoder
+	Kind       string // Classifier, Encoder or remote.Generator
 	Digest     string // SHA-256 over its graph, its tokenizer and its settings, hexadecimal
 	License    string
 	Labels     []string // of a classifier, in the order of the scores
@@ -97,8 +99,8 @@ type LabelScore struct {
 // Classification is what a classifier says of one text.
 type Classification struct {
 	Label    string       // the most likely; "" where the model abstains
-	Score    float64      // its probability
-	Scores   []LabelScore // of every label, in the model's order
+	Score    float64      // its probability; NaN where a model elsewhere gives none
+	Scores   []LabelScore // of every label, in the model's order; of a model elsewhere that of its label, or none
 	Selected []string     // multi-label: those over their thresholds, most likely first
 	Failed   bool         // it says nothing: what it gave is no answer
 }
@@ -110,6 +112,7 @@ type Registry struct {
 	terms   *vectorCache  // of keywords, of length 1
 	vectors *vectorCache  // of texts
 	claims  claims
+	spent   *spendings // by models that are elsewhere
 
 	change  sync.Mutex              // held during a change of the catalogue, I/O included
 	catalog atomic.Pointer[catalog] // what can be called now
@@ -117,6 +120,7 @@ type Registry struct {
 	mu      sync.Mutex // guards what follows; never held during I/O
 	models  map[string]*model
 	dropped []*model // those that statements may still use
+	remotes map[string]*remote.Client
 	closed  bool
 }
 
@@ -128,9 +132,12 @@ func Open(c Config) (*Registry, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	r := &Registry{cfg: c, slots: make(chan struct{}, c.Workers), models: map[string]*model{}, terms: newVectorCache(termVectorBytes), vectors: newVectorCache(textVectorBytes), claims: claims{all: map[claim]chan struct{}{}}}
+	r := &Registry{cfg: c, slots: make(chan struct{}, c.Workers), models: map[string]*model{}, terms: newVectorCache(termVectorBytes), vectors: newVectorCache(textVectorBytes), claims: claims{all: map[claim]chan struct{}{}}, remotes: map[string]*remote.Client{}}
 	shipped, err := shippedVersions()
 	if err != nil {
+		return nil, err
+	}
+	if r.spent, err = readSpendings(c.Disk); err != nil {
 		return nil, err
 	}
 	state := &catalog{Models: map[string]*entry{}}
@@ -251,12 +258,12 @@ func (r *Registry) byDigest(ref reference) (*model, error) {
 }
 
 // loaded returns a model that can run.
-func (r *Registry) loaded(ref, kind string) (*model, error) {
+func (r *Registry) loaded(ref string, kinds ...string) (*model, error) {
 	m, err := r.described(ref)
 	if err != nil {
 		return nil, err
 	}
-	if m.info.Kind != kind {
+	if !slices.Contains(kinds, m.info.Kind) {
 		return nil, fmt.Errorf("%w: %q is a %s", ErrWrongKind, m.info.Name, m.info.Kind)
 	}
 	if err := r.open(m); err != nil {
@@ -273,7 +280,10 @@ func (r *Registry) open(m *model) error {
 	if closed {
 		return errors.New("models are closed")
 	}
-	if m.settings.Encoder != "" {
+	switch {
+	case m.settings.Remote != nil:
+		return nil // what is known needs no server
+	case m.settings.Encoder != "":
 		return r.openHead(m)
 	}
 	if err := onnx.Load(r.cfg.Library); err != nil {
@@ -296,7 +306,7 @@ func (r *Registry) unloadOthers(but *model) error {
 	r.mu.Lock()
 	var loaded []*model
 	for _, m := range r.models {
-		if m != but && m.used.Load() != 0 && m.settings.Encoder == "" { // a head weighs nothing
+		if m != but && m.used.Load() != 0 && m.settings.Encoder == "" && m.settings.Remote == nil { // these weigh nothing
 			loaded = append(loaded, m)
 		}
 	}
@@ -327,16 +337,20 @@ func (r *Registry) acquire(m *model) (release func(), err error) {
 // Classify labels texts with a classifier, one classification for each text; it has Failed where the model gave
 // something that is no answer, which WithUsage tells.
 func (r *Registry) Classify(ctx context.Context, name string, texts []string) ([]Classification, error) {
-	m, err := r.loaded(name, Classifier)
+	m, err := r.loaded(name, Classifier, remote.Generator)
 	if err != nil {
 		return nil, err
 	}
 	out := slices.Repeat([]Classification{{Failed: true}}, len(texts))
-	err = r.outputs(ctx, m, texts, func(i int, logits []float32) error {
-		c, err := m.classification(logits)
-		out[i] = c
-		return err
-	})
+	if m.settings.Remote != nil {
+		err = r.answers(ctx, m, texts, out)
+	} else {
+		err = r.outputs(ctx, m, texts, func(i int, logits []float32) error {
+			c, err := m.classification(logits)
+			out[i] = c
+			return err
+		})
+	}
 	if err != nil {
 		return nil, fmt.Errorf("classify with %q: %w", m.info.Name, err)
 	}
@@ -392,11 +406,14 @@ func (r *Registry) Verify(ctx context.Context, tell func(file string, err error)
 func (r *Registry) Close() error {
 	r.mu.Lock()
 	r.closed = true
-	all := append(slices.Collect(maps.Values(r.models)), r.dropped...)
+	all, clients := append(slices.Collect(maps.Values(r.models)), r.dropped...), maps.Clone(r.remotes)
 	r.mu.Unlock()
 	var errs []error
 	for _, m := range all {
 		errs = append(errs, m.close())
+	}
+	for _, c := range clients {
+		errs = append(errs, c.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -64,6 +64,8 @@ type settings struct {
 	License    string            `json:"license,omitempty"`
 	Encoder    string            `json:"encoder,omitempty"` // of a head: ID of the version whose vectors it takes
 	Abstain    float64           `json:"abstain,omitempty"` // no label is given below this probability
+
+	Remote *remoteSettings `json:"remote,omitempty"` // of a model that is elsewhere
 }
 
 // config is the part of a Hugging Face config.json that is read, and our own part of it.
@@ -278,6 +280,9 @@ func (s *settings) checkLabels() error {
 // digestOf is SHA-256 over everything that a prediction depends on: graph, tokenizer and settings.
 func digestOf(files map[string]string, s settings) (string, error) {
 	s.License, s.Single = "", false // change no prediction
+	if s.Remote != nil {
+		s.Remote, s.Dimension = &remoteSettings{Spec: s.Remote.Spec}, 0 // the server gives it
+	}
 	text, err := json.Marshal(s)
 	if err != nil {
 		return "", fmt.Errorf("digest of settings: %w", err)

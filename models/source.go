@@ -39,6 +39,8 @@ type source struct {
 	open    sourceFiles
 	commit  string // of a repository; "" elsewhere
 	license string // as the repository states it; "" elsewhere
+
+	remote *settings // of a model that has no files here, instead of all else
 }
 
 // openSource returns what is behind OPTIONS (source = ...). It may take long, and is done before the registry is held.
@@ -48,6 +50,9 @@ func (r *Registry) openSource(ctx context.Context, name string, options map[stri
 	}
 	if !namePattern.MatchString(name) {
 		return nil, fmt.Errorf("%w: want a name of letters, digits and underscores that can be a function's", ErrInvalid)
+	}
+	if options[optionProvider] != "" {
+		return r.openRemote(ctx, name, options)
 	}
 	if err := checkOptions(options); err != nil {
 		return nil, err

@@ -89,8 +89,8 @@ func (r *Registry) runEncoder(ctx context.Context, m *model, texts []string, res
 	}
 	err := r.forward(ctx, m, asked, func(i int, o outcome) error {
 		at := missing[i]
-		if finite(o.values) == nil {
-			r.vectors.put(m.info.Digest, inputs[at], outcome{slices.Clone(o.values), o.cut}) // the values are a part of those of a batch
+		if o.fault == nil && finite(o.values) == nil {
+			r.vectors.put(m.info.Digest, inputs[at], outcome{values: slices.Clone(o.values), cut: o.cut}) // the values are a part of those of a batch
 		}
 		return result(at, o)
 	})
@@ -144,7 +144,7 @@ func (r *Registry) embedTerms(ctx context.Context, m *model, terms [][]string) (
 	fresh := make([][]float32, len(missing))
 	err := r.forward(ctx, m, asked, func(i int, o outcome) error {
 		fresh[i] = normalized(o.values)
-		return nil
+		return o.fault
 	})
 	if err != nil {
 		return nil, fmt.Errorf("embed terms with %q: %w", m.info.Name, err)

@@ -135,6 +135,9 @@ func (f *flow) checkView(ctx context.Context, t *tables.Table) error {
 	if err != nil {
 		return err
 	}
+	if name := f.unsteadyModel(); name != "" {
+		return fmt.Errorf("%w: the model %s is elsewhere, and is not asked again", errUnproven, name)
+	}
 	result, err := f.g.cfg.Query(ctx, Query{Database: f.database, SQL: withExpectations(f.create), Tables: overlay, Models: made})
 	if err != nil {
 		return err

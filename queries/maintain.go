@@ -133,6 +133,9 @@ func (f *flow) unplannable() string {
 	if names := f.modelCalls().names(); len(names) > 0 && f.g.cfg.Version == nil {
 		return "it asks the model " + names[0] + ", whose versions are not known"
 	}
+	if name := f.unsteadyModel(); name != "" {
+		return "the model " + name + " is elsewhere, and may say something else when it is asked again"
+	}
 	for _, e := range f.create.Expectations {
 		if e.Action != ddl.Warn && e.Action != ddl.DropRow && e.Action != ddl.FailUpdate || e.Expr == "" {
 			return "the rule " + e.Name + " looks at other rows, or keeps what it takes out"

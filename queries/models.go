@@ -202,6 +202,20 @@ func (f *flow) unlearned() string {
 	return ""
 }
 
+// unsteadyModel names a model of the flow that may say something else when it is asked again, "" for none. What such a model
+// said of rows that go cannot be known, so its views are computed anew; what it said before comes from the ledger.
+func (f *flow) unsteadyModel() string {
+	if f.g.cfg.Version == nil {
+		return ""
+	}
+	for _, name := range f.modelCalls().names() {
+		if m, err := f.g.cfg.Version(name); err == nil && m.Unsteady {
+			return m.Name
+		}
+	}
+	return ""
+}
+
 // ask runs the flow's SELECT, with what its rules say of each row, over the overlay.
 func (f *flow) ask(ctx context.Context, c *ddl.Create, overlay map[string]tables.Relation, p *Progress) (Result, error) {
 	return f.g.cfg.Query(ctx, Query{Database: f.database, SQL: withExpectations(c), Tables: overlay, Models: f.versions, LookUpOnly: p.lookUpOnly, Count: func(scored, known, truncated, failed int) {

@@ -36,7 +36,10 @@ const (
 func (u Use) Direct() bool { return u == useIdentity || u == useTransformation || u == useAggregation }
 
 // Model is a model that a function calls.
-type Model struct{ Name, Version, Digest string }
+type Model struct {
+	Name, Version, Digest string
+	Unsteady              bool // it may say something else when it is asked again
+}
 
 // Source is a column of what stands behind FROM.
 type Source struct {
