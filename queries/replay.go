@@ -222,8 +222,11 @@ func (g *Graph) Quarantined(ctx context.Context, database, table string) ([]Quar
 			return nil, err
 		}
 		q, err := f.findQuarantine(t)
-		if err != nil || q == nil {
-			return list, err
+		if err != nil {
+			return nil, err
+		}
+		if q == nil {
+			continue
 		}
 		groups, err := q.summary(ctx)
 		if err != nil {
