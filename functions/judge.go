@@ -19,6 +19,7 @@ type judge struct {
 	takesHow          bool // weighted, macro or micro, or the label of one class; weighted when it is left out
 	typ               sql.Type
 	value             func(m *metrics.Matrix, how string) (any, error)
+	buffer            func(j *judge, args []sql.Expression) sql.AggregationBuffer // nil for one that counts rows in a matrix
 }
 
 // judges are the aggregates by lower-case name.
@@ -30,6 +31,7 @@ var judges = byName(
 	scoring("f1_score", "F1", func(s metrics.Scores) float64 { return s.F1 }),
 	&judge{name: "confusion_matrix", typ: types.JSON, value: confusion,
 		description: `how often each label was predicted for each true one: {"labels": [...], "matrix": [[...], ...]}, a row for each truth`},
+	shift(),
 )
 
 func byName(all ...*judge) map[string]*judge {
@@ -173,15 +175,17 @@ func (j *judgement) NewWindowFunction(*sql.Context) (sql.WindowFunction, error) 
 
 // NewBuffer implements sql.Aggregation.
 func (j *judgement) NewBuffer(ctx *sql.Context) (sql.AggregationBuffer, error) {
-	b := &judgeBuffer{judge: j.judge}
-	for _, a := range j.args {
-		own, err := transform.Clone(ctx, a)
-		if err != nil {
+	args := make([]sql.Expression, len(j.args))
+	for i, a := range j.args {
+		var err error
+		if args[i], err = transform.Clone(ctx, a); err != nil {
 			return nil, err
 		}
-		b.args = append(b.args, own)
 	}
-	return b, nil
+	if j.judge.buffer != nil {
+		return j.judge.buffer(j.judge, args), nil
+	}
+	return &judgeBuffer{judge: j.judge, args: args}, nil
 }
 
 // judgeBuffer counts the rows of one group.

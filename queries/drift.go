@@ -5,30 +5,23 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
-	"slices"
 	"time"
 
 	"smelt/queries/ddl"
 	"smelt/tables"
+	"smelt/tables/psi"
 )
 
 // Limits of EXPECT DRIFT.
 const (
 	// minDriftRows is how many rows a batch and what it is compared with must have: the index of fewer is noise.
 	minDriftRows = 100
-	// maxDriftRows bounds the rows that a batch is compared with: their values are held in memory.
-	maxDriftRows = 1 << 20
-	// driftQuantiles is into how many equal parts numbers are divided, maxDriftValues how many texts are told apart.
-	driftQuantiles, maxDriftValues = 10, 50
 )
 
 // drift compares the values of a column in one batch with those of the batches before.
 type drift struct {
-	rule  ddl.Expectation
-	bins  *bins
-	past  []int64 // rows by bin
-	batch []int64
+	rule     ddl.Expectation
+	compared *psi.Comparison
 }
 
 // newDrift reads what the batch is to be compared with; nil if there is too little.
@@ -54,17 +47,12 @@ func newDrift(ctx context.Context, rule ddl.Expectation, into *target) (*drift, 
 	if values.Len < minDriftRows {
 		return nil, nil
 	}
-	d := &drift{rule: rule, bins: newBins(values)}
-	d.past, d.batch = make([]int64, d.bins.n), make([]int64, d.bins.n)
-	for row := range values.Len {
-		d.past[d.bins.of(values, 0, row)]++
-	}
-	return d, nil
+	return &drift{rule: rule, compared: psi.New(values)}, nil
 }
 
-// readSome appends the values of a column, up to maxDriftRows.
+// readSome appends the values of a column, up to psi.MaxRows.
 func readSome(ctx context.Context, rows tables.Relation, column string, values *tables.Batch) error {
-	if values.Len >= maxDriftRows {
+	if values.Len >= psi.MaxRows {
 		return nil
 	}
 	r, err := rows.Scan(ctx, []string{column})
@@ -77,7 +65,7 @@ func readSome(ctx context.Context, rows tables.Relation, column string, values *
 		if b.Schema[0].Type != values.Schema[0].Type {
 			return enough // of another time
 		}
-		if values.Append(&tables.Batch{Schema: values.Schema, Columns: b.Columns, Len: b.Len}); values.Len >= maxDriftRows {
+		if values.Append(&tables.Batch{Schema: values.Schema, Columns: b.Columns, Len: b.Len}); values.Len >= psi.MaxRows {
 			return enough
 		}
 		return nil
@@ -130,112 +118,15 @@ func (d *drift) watch(rows *tables.Batch, v *verdict) {
 	at := rows.Schema.Index(d.rule.Drift.Column)
 	for row := range rows.Len {
 		if v.fates == nil || v.fates[row] == stays {
-			d.batch[d.bins.of(rows, at, row)]++
+			d.compared.Add(rows, at, row)
 		}
 	}
 }
 
 // index returns the population stability index of the batch; ok is false for too few rows.
-func (d *drift) index() (psi float64, rows int64, ok bool) {
-	var past int64
-	for i := range d.past {
-		past, rows = past+d.past[i], rows+d.batch[i]
-	}
-	if rows < minDriftRows {
-		return 0, rows, false
-	}
-	const half = 0.5 // of a row in each bin, so that an empty one is no infinity
-	for i := range d.past {
-		was := (float64(d.past[i]) + half) / (float64(past) + half*float64(d.bins.n))
-		is := (float64(d.batch[i]) + half) / (float64(rows) + half*float64(d.bins.n))
-		psi += (is - was) * math.Log(is/was)
-	}
-	return psi, rows, true
-}
-
-// bins divides the values of a column: NULL, then parts of numbers or single values, then the rest.
-type bins struct {
-	n    int
-	cuts []float64 // upper ends of the parts of numbers
-	by   map[string]int
-}
-
-// newBins makes them of the values that were there. Numbers with few values are told apart like texts.
-func newBins(values *tables.Batch) *bins {
-	count := map[string]int{}
-	var numbers []float64
-	for row := range values.Len {
-		if values.Columns[0].Null(row) {
-			continue
-		}
-		if x, ok := number(values, 0, row); ok {
-			numbers = append(numbers, x)
-		}
-		if len(count) <= maxDriftRows/8 {
-			count[string(appendValue(nil, values, 0, row))]++
-		}
-	}
-	b := &bins{by: map[string]int{}}
-	if len(numbers) > 0 && len(count) > maxDriftValues {
-		slices.Sort(numbers)
-		for i := 1; i < driftQuantiles; i++ {
-			if cut := numbers[i*len(numbers)/driftQuantiles]; len(b.cuts) == 0 || cut > b.cuts[len(b.cuts)-1] {
-				b.cuts = append(b.cuts, cut)
-			}
-		}
-		b.n = len(b.cuts) + 2
-		return b
-	}
-	var names []string
-	for name := range count {
-		names = append(names, name)
-	}
-	slices.SortFunc(names, func(x, y string) int {
-		if count[x] != count[y] {
-			return count[y] - count[x]
-		}
-		if x < y {
-			return -1
-		}
-		return 1
-	})
-	for i, name := range names[:min(len(names), maxDriftValues)] {
-		b.by[name] = i + 1
-	}
-	b.n = len(b.by) + 2
-	return b
-}
-
-// of returns the bin of a value.
-func (b *bins) of(rows *tables.Batch, column, row int) int {
-	if column < 0 || rows.Columns[column].Null(row) {
-		return 0
-	}
-	if len(b.cuts) > 0 {
-		x, _ := number(rows, column, row)
-		at, _ := slices.BinarySearch(b.cuts, x)
-		return at + 1
-	}
-	if at, ok := b.by[string(appendValue(nil, rows, column, row))]; ok {
-		return at
-	}
-	return b.n - 1
-}
-
-// number reads a value as a number; ok is false for those that are none. Precision does not matter to a distribution.
-func number(b *tables.Batch, column, row int) (x float64, ok bool) {
-	c, t := &b.Columns[column], b.Schema[column].Type
-	switch t.Kind {
-	case tables.Float, tables.Double:
-		return c.Floats[row], !math.IsNaN(c.Floats[row])
-	case tables.Decimal:
-		x, _ := c.Decimals[row].Big().Float64()
-		return x / math.Pow10(t.Scale), true
-	case tables.Byte, tables.Short, tables.Integer, tables.Long, tables.Date, tables.Timestamp:
-		return float64(c.Ints[row]), true
-	default:
-		return 0, false
-	}
+func (d *drift) index() (index float64, rows int64, ok bool) {
+	index, _, rows = d.compared.Index()
+	return index, rows, rows >= minDriftRows
 }
 
 // endDrift judges the batch by the drift rules, after all of its rows. held is the rule by which the whole batch goes into
@@ -250,20 +141,20 @@ func (j *judge) endDrift() (held int, err error) {
 		if d == nil {
 			continue
 		}
-		psi, rows, ok := d.index()
+		index, rows, ok := d.index()
 		if !ok {
 			continue
 		}
 		e := j.rules[i]
-		j.counts[i].Value = psi
-		if psi < d.rule.Drift.Limit {
+		j.counts[i].Value = index
+		if index < d.rule.Drift.Limit {
 			j.counts[i].Passed++
 			continue
 		}
 		j.counts[i].Failed++
 		switch e.Action {
 		case ddl.FailUpdate:
-			return held, fmt.Errorf("%w: %s %s: the index of the %d rows of this batch is %.3f", ErrExpectation, e.Name, e.Rule(), rows, psi)
+			return held, fmt.Errorf("%w: %s %s: the index of the %d rows of this batch is %.3f", ErrExpectation, e.Name, e.Rule(), rows, index)
 		case ddl.Quarantine:
 			held = i
 		}
