@@ -38,6 +38,7 @@ func (e *Engine) systemTables() map[string]func(ctx context.Context) (tables.Rel
 		"predictions":    e.predictionsTable,
 		"history":        e.history,
 		"lineage":        e.lineage,
+		"drift":          e.drift,
 	}
 	for _, name := range runs.Names() {
 		all[name] = func(ctx context.Context) (tables.Relation, error) { return e.runs.Relation(ctx, name) }

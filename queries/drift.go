@@ -84,6 +84,9 @@ func (into *target) past(ctx context.Context, rule ddl.Expectation) ([]tables.Re
 	}
 	var versions []int64
 	for _, c := range history {
+		if c.Version > into.now.Version() {
+			continue
+		}
 		if c.Version < into.now.Born() || rule.Drift.Days && time.Since(c.Time) > time.Duration(rule.Drift.Last)*24*time.Hour || !rule.Drift.Days && len(versions) == rule.Drift.Last {
 			break
 		}
