@@ -183,6 +183,11 @@ func (e *Engine) learners() []training.Model {
 		if m.Learned != nil {
 			one.Fresh, one.Trained, one.Sources = m.Learned.Digest == one.Definition, m.Learned.At, m.Learned.Sources
 		}
+		if encoder := versionOf(m, m.Current).Encoder; encoder != "" && one.Schedule != nil {
+			if _, err := e.models.Resolve(encoder); err != nil {
+				one.Fresh = false // this program ships another encoder
+			}
+		}
 		list = append(list, one)
 	}
 	return list

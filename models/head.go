@@ -148,6 +148,7 @@ func (r *Registry) addTrained(ctx context.Context, name string, l *train.Lesson,
 	if err != nil {
 		return Info{}, false, err
 	}
+	used = used || r.orphaned(e)
 	if l.Comment != "" {
 		e.Comment = l.Comment
 	}
@@ -180,6 +181,16 @@ func (r *Registry) addTrained(ctx context.Context, name string, l *train.Lesson,
 		return Info{}, false, err
 	}
 	return v.info(name), true, nil
+}
+
+// orphaned reports whether the version in use is a head whose encoder is gone: any other is better than one that cannot answer.
+func (r *Registry) orphaned(e *entry) bool {
+	v := e.version(e.current())
+	if v == nil || v.Settings.Encoder == "" {
+		return false
+	}
+	_, err := r.described(v.Settings.Encoder)
+	return err != nil
 }
 
 // probeHead is the first run of a head.

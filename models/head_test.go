@@ -129,7 +129,6 @@ func TestAHeadIsRefusedWithAnotherEncoder(t *testing.T) {
 	_, _, changed, err := broken.Train(ctx, retrain)
 	require.NoError(t, err)
 	require.True(t, changed)
-	require.NoError(t, broken.SetAlias(ctx, "subject", "ann", "production", 2, nil))
 	require.Equal(t, "sport", says(t, broken, "subject", "a late goal won the match"))
 }
 

@@ -60,38 +60,22 @@ SEQUENCE BY STRUCT(CAST(id AS SIGNED), processing_time, source_file)
 COLUMNS * EXCEPT (source_file, processing_time)
 STORED AS SCD TYPE 1;
 
--- The category is the vote of the five labelled texts nearest to the tweet, each with its similarity as its weight.
--- To be replaced by a classifier: CREATE MODEL battle_category ... AS SELECT text, label FROM battle_labels.
+-- Once the labels are there it learns, and again when there are more; what asks it is then computed anew. Half of a minute
+-- between two lessons, because each of them has all tweets scored again.
+CREATE OR REPLACE MODEL battle_category OPTIONS (encoder = 'encoder', promote = 'always')
+COMMENT 'Category of a tweet about data platforms, one of eleven'
+TRIGGER ON UPDATE AT MOST EVERY INTERVAL 30 SECONDS
+AS SELECT text, label FROM battle_labels;
+
 CREATE OR REFRESH MATERIALIZED VIEW battle_predictions
-COMMENT 'One row per tweet with its general topic, all topics that fit, and its category; category_score is the share of the vote, 0 to 1'
-AS WITH distances AS (
-  SELECT t.pk_id, l.label, similarity(t.text, l.text) AS nearness
-  FROM battle_tweets t CROSS JOIN battle_labels l
-), neighbours AS (
-  SELECT pk_id, label, nearness, ROW_NUMBER() OVER (PARTITION BY pk_id ORDER BY nearness DESC, label) AS place
-  FROM distances
-), votes AS (
-  -- A text that points the other way has a negative similarity: it is no vote at all.
-  SELECT pk_id, label, SUM(GREATEST(nearness, 0)) AS vote
-  FROM neighbours
-  WHERE place <= 5
-  GROUP BY pk_id, label
-), totals AS (
-  SELECT pk_id, SUM(vote) AS vote FROM votes GROUP BY pk_id
-), winners AS (
-  SELECT pk_id, label, vote, ROW_NUMBER() OVER (PARTITION BY pk_id ORDER BY vote DESC, label) AS place
-  FROM votes
-)
-SELECT
-  t.pk_id, t.side, t.day, t.created_at, t.text,
-  topic(t.text) AS topic,
-  topics(t.text) AS topics,
-  w.label AS category,
-  w.vote / NULLIF(s.vote, 0) AS category_score
-FROM battle_tweets t
--- Outer joins, because tweets may be there before the first label is.
-LEFT JOIN winners w ON w.pk_id = t.pk_id AND w.place = 1
-LEFT JOIN totals s ON s.pk_id = t.pk_id;
+COMMENT 'One row per tweet with its general topic, all topics that fit, and its category; category_score is its probability, 0 to 1'
+AS SELECT
+  pk_id, side, day, created_at, text,
+  topic(text) AS topic,
+  topics(text) AS topics,
+  battle_category(text) AS category,
+  battle_category_score(text) AS category_score
+FROM battle_tweets;
 
 CREATE OR REFRESH MATERIALIZED VIEW battle_keywords
 COMMENT 'One row per tweet and keyword or phrase found in it; score says how well it stands for the whole tweet, 0 to 1'

@@ -19,8 +19,9 @@ import (
 )
 
 const (
-	// quiet is how long the tables must have stayed as they are: rows come in batches, and half of them teach half.
-	quiet = time.Second
+	// quiet is how long the tables must have stayed as they are: rows come in batches, and half of them teach half. Of tables
+	// that never rest what is there is learned after maxQuiet.
+	quiet, maxQuiet = time.Second, 20 * time.Second
 	// minPause and maxPause bound the time between tries of a training that fails while its tables stay as they are.
 	minPause = time.Second
 	maxPause = 5 * time.Minute
@@ -78,6 +79,7 @@ type pupil struct {
 	definition string
 	seen       map[string]int64 // versions of its tables at the last look
 	since      time.Time        // when they became these
+	first      time.Time        // when the first change came that was not learned; zero for none
 	failed     time.Time        // when its last training failed with these; zero for not
 	pause      time.Duration
 	status     Status
@@ -210,6 +212,9 @@ func (l *Loop) meet(m Model) (p *pupil, changed []<-chan struct{}, rows int64, e
 	}
 	if p.seen == nil || !maps.Equal(versions, p.seen) {
 		p.seen, p.since, p.failed, p.pause = versions, time.Now(), time.Time{}, 0
+		if p.first.IsZero() {
+			p.first = p.since
+		}
 	}
 	l.tell(p, func(s *Status) {
 		switch {
@@ -228,6 +233,9 @@ func (l *Loop) meet(m Model) (p *pupil, changed []<-chan struct{}, rows int64, e
 // due returns when the model is to learn; the zero time for not before something changes.
 func (p *pupil) due(m Model, rows int64) time.Time {
 	settled := p.since.Add(quiet)
+	if last := p.first.Add(maxQuiet); settled.After(last) {
+		settled = last
+	}
 	switch {
 	case !m.Fresh && rows == 0:
 		return time.Time{}
@@ -273,6 +281,7 @@ func (l *Loop) train(ctx context.Context, m Model, p *pupil) (err error) {
 		}
 		switch {
 		case err == nil:
+			p.first = time.Time{}
 			l.tell(p, func(s *Status) { *s = Status{State: Learned} })
 			l.cfg.Logger.Info("model learned", "model", m.Name, "ms", time.Since(began).Milliseconds())
 		case ctx.Err() == nil:
