@@ -100,9 +100,9 @@ func TestSentimentOnRowsItWasNotTrainedOn(t *testing.T) {
 	}
 	recall := (right["negative"]/all["negative"] + right["neutral"]/all["neutral"] + right["positive"]/all["positive"]) / 3
 	t.Logf("macro recall %.4f, calibration error %.4f, log loss %.4f on %d rows", recall, sure.err(), sure.loss, len(texts))
-	require.Greater(t, recall, 0.675)
-	require.Less(t, sure.err(), 0.04)
-	require.Less(t, sure.loss, 0.775)
+	require.Greater(t, recall, 0.688)
+	require.Less(t, sure.err(), 0.03)
+	require.Less(t, sure.loss, 0.752)
 }
 
 // TestTopicsOnRowsItWasNotTrainedOn reads twenty tweets, which do not hold all labels: it finds a broken model and no small change.

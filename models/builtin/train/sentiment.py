@@ -1,7 +1,7 @@
 """Trains the shipped sentiment model: python sentiment.py DATA OUT, DATA being the folder that data/README.md describes.
 
-Two teachers, a linear model over word and character n-grams and a convolution, label the labelled and the weakly labelled
-texts; the bag learns from their average. The validation rows are only ever used to choose the epoch and the temperature.
+A linear teacher labels the labelled and the weakly labelled texts; the bag learns what it says, and on labelled rows also the
+labels. The epoch and the temperature are chosen on rows set aside of the training rows; the validation rows are only scored.
 """
 import collections
 import json
@@ -12,32 +12,19 @@ import time
 
 import numpy as np
 import torch
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import classification_report, confusion_matrix, recall_score
-from sklearn.pipeline import FeatureUnion
 from torch import nn
 
 import common
+import teacher
 from bag import Bag, batches, export, pad, predict
 
 SEED = 7
 LABELS = ["negative", "neutral", "positive"]
-
-
-class CNN(nn.Module):
-    def __init__(self, vocabulary, width=96, filters=100):
-        super().__init__()
-        self.piece = nn.Embedding(vocabulary, width, padding_idx=0)
-        self.convs = nn.ModuleList(nn.Conv1d(width, filters, k, padding=k // 2) for k in (1, 3, 5))
-        self.drop = nn.Dropout(0.4)
-        self.out = nn.Linear(3 * filters, 3)
-
-    def forward(self, ids):
-        mask = (ids != 0).unsqueeze(1)
-        x = self.piece(ids).transpose(1, 2) * mask
-        pooled = [torch.relu(c(x)).masked_fill(~mask, 0).max(2).values for c in self.convs]
-        return self.out(self.drop(torch.cat(pooled, 1)))
+ASIDE = 2500  # training rows that nothing learns from
+EPOCHS, BATCH, RATE = 4, 192, 3e-3
+HARD = 0.3  # of the loss of a labelled row is its label's, the rest the teacher's
+BUCKETS, WIDTH, HIDDEN = 65536, 64, 96
 
 
 def softmax(x):
@@ -49,117 +36,79 @@ def recall(truth, scores):
     return recall_score(truth, scores.argmax(1), average="macro")
 
 
-def linear_teacher(train, labels):
-    union = FeatureUnion([
-        ("words", TfidfVectorizer(preprocessor=lambda t: common.preprocess(t).lower(), token_pattern=r"(?u)\b\w+\b|[^\w\s]", ngram_range=(1, 2), min_df=3, sublinear_tf=True)),
-        ("chars", TfidfVectorizer(preprocessor=lambda t: common.preprocess(t).lower(), analyzer="char_wb", ngram_range=(2, 5), min_df=5, max_features=150000, sublinear_tf=True)),
-    ])
-    x = union.fit_transform(train)
-    model = LogisticRegression(C=1, solver="saga", tol=1e-2, max_iter=60, class_weight="balanced", random_state=SEED).fit(x, labels)
-    return lambda texts: model.predict_proba(union.transform(texts))
+class Average:
+    """The mean of the weights over the last steps, which is steadier than the last ones."""
+
+    def __init__(self, model):
+        self.weights, self.times = {k: v.clone() for k, v in model.state_dict().items()}, 0
+
+    def add(self, model):
+        self.times += 1
+        keep = min(0.97, self.times / (self.times + 10))
+        for k, v in model.state_dict().items():
+            self.weights[k].mul_(keep).add_(v, alpha=1 - keep)
 
 
-def cnn_teacher(rows, labels, val_rows, val_labels, size, epochs=4):
+def distil(rows, soft, hard, size, aside):
+    """hard is -1 for rows without a label; aside gives the recall of a model on rows that were set aside."""
     torch.manual_seed(SEED)
     rng = random.Random(SEED)
-    model = CNN(size)
-    opt = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    steps = epochs * (len(rows) // 64 + 1)
-    plan = torch.optim.lr_scheduler.LinearLR(opt, 1.0, 0.05, steps)
-    counts = np.bincount(labels)
-    weight = torch.tensor(len(labels) / (3 * counts), dtype=torch.float32)
-    best, kept = 0, None
-    for epoch in range(epochs):
+    model = Bag(size, BUCKETS, WIDTH, HIDDEN, 3)
+    opt = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.02)
+    plan = torch.optim.lr_scheduler.OneCycleLR(opt, RATE, total_steps=EPOCHS * (len(rows) // BATCH + 1), pct_start=0.1, div_factor=5)
+    soft, hard = torch.tensor(soft, dtype=torch.float32), torch.tensor(hard)
+    weight = len(hard[hard >= 0]) / (3 * torch.bincount(hard[hard >= 0]))
+    mean, step, best, kept = Average(model), 0, 0, None
+    for epoch in range(EPOCHS):
         model.train()
-        for part in batches(rows, 64, rng):
-            ids = pad([rows[i] for i in part])
-            ids[(torch.rand(ids.shape) < 0.05) & (ids != 0)] = 1
-            loss = nn.functional.cross_entropy(model(ids), torch.tensor([labels[i] for i in part]), weight=weight, label_smoothing=0.05)
-            opt.zero_grad()
-            loss.backward()
-            opt.step()
-            plan.step()
-        score = recall(val_labels, predict(model, val_rows))
-        print(f"cnn epoch {epoch + 1}: {score:.4f}", flush=True)
-        if score > best:
-            best, kept = score, {k: v.clone() for k, v in model.state_dict().items()}
-    model.load_state_dict(kept)
-    return lambda r: softmax(predict(model, r))
-
-
-def distil(rows, soft, hard, val_rows, val_labels, size, epochs, buckets, width):
-    """hard is -1 for rows without a label."""
-    torch.manual_seed(SEED)
-    rng = random.Random(SEED)
-    model = Bag(size, buckets, width, 96, 3)
-    opt = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.01)
-    plan = torch.optim.lr_scheduler.LinearLR(opt, 1.0, 0.05, epochs * (len(rows) // 128 + 1))
-    known = [h for h in hard if h >= 0]
-    weight = torch.tensor(len(known) / (3 * np.bincount(known)), dtype=torch.float32)
-    best, kept = 0, None
-    for epoch in range(epochs):
-        model.train()
-        for part in batches(rows, 128, rng):
+        for part in batches(rows, BATCH, rng):
             ids = pad([rows[i] for i in part])
             ids[(torch.rand(ids.shape) < 0.1) & (ids != 0)] = 1
-            y = model(ids)
-            target = torch.tensor(soft[part], dtype=torch.float32)
-            label = torch.tensor([hard[i] for i in part])
+            y, label = model(ids), hard[part]
             labelled = (label >= 0).float()
-            kl = -(target * torch.log_softmax(y, 1)).sum(1)
+            kl = -(soft[part] * torch.log_softmax(y, 1)).sum(1)
             ce = nn.functional.cross_entropy(y, label.clamp(min=0), weight=weight, reduction="none")
-            loss = (kl * (1 - 0.3 * labelled) + 0.3 * labelled * ce).mean()
+            loss = (kl * (1 - HARD * labelled) + HARD * labelled * ce).mean()
             opt.zero_grad()
             loss.backward()
             opt.step()
             plan.step()
-        score = recall(val_labels, predict(model, val_rows))
-        print(f"bag epoch {epoch + 1}: {score:.4f}", flush=True)
-        if score > best:
-            best, kept = score, {k: v.clone() for k, v in model.state_dict().items()}
+            step += 1
+            if step % 20 == 0:
+                mean.add(model)
+        last = {k: v.clone() for k, v in model.state_dict().items()}
+        for name, weights in (("last", last), ("mean", mean.weights)):
+            model.load_state_dict(weights)
+            score = aside(model)
+            print(f"epoch {epoch + 1}, {name} weights: {score:.4f} aside", flush=True)
+            if score > best:
+                best, kept = score, {k: v.clone() for k, v in weights.items()}
+        model.load_state_dict(last)
     model.load_state_dict(kept)
     return model
 
 
+def log_loss(logits, labels):
+    return -np.log(softmax(logits)[np.arange(len(labels)), labels]).mean()
+
+
 def temperature(logits, labels):
     """The divisor of the logits that makes the probabilities of the labels most likely."""
-    def loss(t):
-        return -np.log(softmax(logits / t)[np.arange(len(labels)), labels]).mean()
-    return min(np.arange(0.4, 3.0, 0.02), key=loss)
+    return min(np.arange(0.4, 3.0, 0.02), key=lambda t: log_loss(logits / t, labels))
 
 
-def main(data, out, quick):
-    start = time.time()
-    train, validation = common.semeval(data)
-    weak = common.weak(data)
-    random.Random(SEED).shuffle(weak)
-    if quick:
-        weak = weak[:30000]
-    print(len(train), "labelled,", len(weak), "weak,", len(validation), "validation", flush=True)
-    counted = collections.Counter()
-    for t, _ in train:
-        counted.update({w: 3 for w in common.words(t)})
-    for t, _ in weak:
-        counted.update(common.words(t))
-    vocab = common.build_vocabulary(counted, 14000, 1500)
-    tok = common.tokenizer(vocab)
-    os.makedirs(out, exist_ok=True)
-    tok.save(os.path.join(out, "tokenizer.json"), pretty=False)
-    texts, labels = [t for t, _ in train], [y for _, y in train]
-    val_texts, val_labels = [t for t, _ in validation], np.array([y for _, y in validation])
-    rows, val_rows = common.encode(tok, texts), common.encode(tok, val_texts)
-    weak_texts = [t for t, _ in weak]
-    weak_rows = common.encode(tok, weak_texts)
-    print("vocabulary", len(vocab), f"{time.time() - start:.0f} s", flush=True)
-    linear = linear_teacher(texts, labels)
-    val_linear = linear(val_texts)
-    print(f"linear: {recall(val_labels, val_linear):.4f} {time.time() - start:.0f} s", flush=True)
-    cnn = cnn_teacher(rows, labels, val_rows, val_labels, len(vocab), 2 if quick else 4)
-    print(f"average: {recall(val_labels, val_linear + cnn(val_rows)):.4f} {time.time() - start:.0f} s", flush=True)
-    soft = np.concatenate([linear(texts) + cnn(rows), linear(weak_texts) + cnn(weak_rows)]) / 2
-    hard = labels + [-1] * len(weak)
-    model = distil(rows + weak_rows, soft, hard, val_rows, val_labels, len(vocab), 3 if quick else 6, 65536, 64)
-    t = temperature(predict(model, val_rows), val_labels)
+def calibration_error(logits, labels, bins=10):
+    """The mean distance between how sure the model is and how often it is right, over bins of equal width."""
+    p = softmax(logits)
+    sure, right = p.max(1), p.argmax(1) == labels
+    which = np.minimum((sure * bins).astype(int), bins - 1)
+    return sum(abs((sure - right)[which == k].sum()) for k in range(bins)) / len(labels)
+
+
+def finish(model, out, aside, validation):
+    """Scales by temperature, writes the files, and scores the ONNX file; aside and validation are (rows, labels)."""
+    raw = predict(model, validation[0])
+    t = temperature(predict(model, aside[0]), aside[1])
     with torch.no_grad():
         model.out.weight /= t
         model.out.bias /= t
@@ -170,18 +119,45 @@ def main(data, out, quick):
         "smelt": {"kind": "classifier", "preprocess": "tweet", "special_tokens": False, "version": "1", "license": "Apache-2.0"}})
     import onnxruntime
     session = onnxruntime.InferenceSession(os.path.join(out, "model.onnx"), providers=["CPUExecutionProvider"])
-    scores = []
-    for k in range(0, len(val_rows), 64):
-        ids = pad(val_rows[k : k + 64]).numpy()
+    scores, rows, labels = [], *validation
+    for k in range(0, len(rows), 64):
+        ids = pad(rows[k : k + 64]).numpy()
         scores.append(session.run(None, {"input_ids": ids, "attention_mask": (ids != 0).astype(np.int64)})[0])
     scores = np.concatenate(scores)
-    probability = softmax(scores)
-    report = {"validation rows": len(val_labels), "macro recall, torch": round(recall(val_labels, predict(model, val_rows)), 4), "macro recall, onnx": round(recall(val_labels, scores), 4),
-              "temperature": round(float(t), 2), "log loss": round(float(-np.log(probability[np.arange(len(val_labels)), val_labels]).mean()), 4), "seconds": round(time.time() - start)}
-    print(json.dumps(report, indent=1))
-    print(classification_report(val_labels, scores.argmax(1), target_names=LABELS, digits=4))
-    print(confusion_matrix(val_labels, scores.argmax(1)))
+    figures = lambda z: {"macro recall": round(float(recall(labels, z)), 4), "log loss": round(float(log_loss(z, labels)), 4), "calibration error": round(float(calibration_error(z, labels)), 4)}
+    print(json.dumps({"temperature": round(float(t), 2), "torch, before it": figures(raw), "onnx, after it": figures(scores)}, indent=1))
+    print(classification_report(labels, scores.argmax(1), target_names=LABELS, digits=4))
+    print(confusion_matrix(labels, scores.argmax(1)))
+
+
+def main(data, out):
+    start = time.time()
+    train, validation = common.semeval(data)
+    weak = [t for t, _ in common.weak(data)]
+    random.Random(SEED).shuffle(weak)
+    random.Random(SEED).shuffle(train)
+    aside, train = train[:ASIDE], train[ASIDE:]
+    print(len(train), "labelled,", len(aside), "aside,", len(weak), "weak,", len(validation), "validation", flush=True)
+    counted = collections.Counter()
+    for t, _ in train:
+        counted.update({w: 3 for w in common.words(t)})
+    for t in weak:
+        counted.update(common.words(t))
+    vocab = common.build_vocabulary(counted, 14000, 1500)
+    tok = common.tokenizer(vocab)
+    os.makedirs(out, exist_ok=True)
+    tok.save(os.path.join(out, "tokenizer.json"), pretty=False)
+    texts, labels = [t for t, _ in train], np.array([y for _, y in train])
+    encoded = lambda part: (common.encode(tok, [t for t, _ in part]), np.array([y for _, y in part]))
+    aside, validation = encoded(aside), encoded(validation)
+    own, (weakly,) = teacher.soft(texts, labels, [weak])
+    print("vocabulary", len(vocab), f"recall of the teacher on what it did not see {recall(labels, own):.4f}", f"{time.time() - start:.0f} s", flush=True)
+    hard = np.concatenate([labels, np.full(len(weak), -1)])
+    rows = common.encode(tok, texts) + common.encode(tok, weak)
+    model = distil(rows, np.concatenate([own, weakly]), hard, len(vocab), lambda m: recall(aside[1], predict(m, aside[0])))
+    finish(model, out, aside, validation)
+    print(f"{time.time() - start:.0f} s")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], "--quick" in sys.argv)
+    main(sys.argv[1], sys.argv[2])
