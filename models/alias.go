@@ -20,16 +20,18 @@ func (r *Registry) alter(ctx context.Context, name string, guard Guard, f func(n
 	if e == nil {
 		return fmt.Errorf("%w: %q", ErrUnknownModel, name)
 	}
-	if err := f(next, e); err != nil {
-		if errors.Is(err, errSame) {
-			return nil
-		}
+	err := f(next, e)
+	same := errors.Is(err, errSame)
+	if err != nil && !same {
 		return err
 	}
 	if guard != nil {
 		if err := guard(ctx); err != nil {
 			return err
 		}
+	}
+	if same {
+		return nil
 	}
 	return r.store(next)
 }

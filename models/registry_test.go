@@ -159,6 +159,7 @@ func TestVersionsAndAliases(t *testing.T) {
 	require.ErrorIs(t, r.SetAlias(ctx, "mine", "ann", "production", 2, func(context.Context) error { return errBroken }), errBroken)
 	require.Equal(t, "negative", says(t, r, "mine", "I love this"))
 	require.NoError(t, r.SetAlias(ctx, "mine", "ann", "production", 2, func(context.Context) error { return nil }))
+	require.ErrorIs(t, r.SetAlias(ctx, "mine", "ann", "production", 2, func(context.Context) error { return errBroken }), errBroken, "a condition is judged even where nothing would move")
 	require.Equal(t, "positive", says(t, r, "mine", "I love this"))
 	require.NoError(t, r.Rollback(ctx, "mine", "bob", 1, time.Time{}))
 	require.Equal(t, "negative", says(t, r, "mine", "I love this"))
