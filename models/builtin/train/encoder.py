@@ -118,7 +118,7 @@ def judge(tok, tables, learnt, held):
     for name, p in places.items():
         out[name] = {"hashtag in top 5": round(float(np.mean(np.array(p) <= 5)), 4), "mean reciprocal place": round(float(np.mean(1 / np.array(p))), 4)}
     sample = [r for r in common.encode(tok, held) if len(r) >= 16]
-    sample = [sample[i] for i in np.random.default_rng(SEED).permutation(len(sample))[:2000]]
+    sample = [sample[i] for i in np.random.default_rng(SEED).permutation(len(sample))[: min(2000, len(sample) // 100 * 100)]]
     for name, e in tables.items():
         a, b = embed(e, [r[: len(r) // 2] for r in sample]), embed(e, [r[len(r) // 2 :] for r in sample])
         hits = sum((np.argmax(a[k : k + 100] @ b[k : k + 100].T, 1) == np.arange(100)).sum() for k in range(0, len(sample), 100))
