@@ -46,6 +46,23 @@ func startGraphOver(t *testing.T, store *tables.Store, between func(queries.Resu
 	return s, graph
 }
 
+// TestATableIsFilledWhenCreateAnswers reads what was defined in the statement before, and defines what cannot be filled.
+func TestATableIsFilledWhenCreateAnswers(t *testing.T) {
+	s, graph := startGraph(t)
+	s.db.SetMaxOpenConns(1) // SHOW WARNINGS is of the statement before
+	s.must(t, "CREATE TABLE b (id BIGINT)", "INSERT INTO b VALUES (1), (2)", "CREATE STREAMING TABLE st AS SELECT id FROM STREAM(b)")
+	require.Equal(t, "n\n2\n", runStatement(t.Context(), s.db, "SELECT COUNT(*) AS n FROM st", false))
+	s.must(t, "CREATE MATERIALIZED VIEW mv AS SELECT SUM(id) AS total FROM st")
+	require.Equal(t, "total\n3\n", runStatement(t.Context(), s.db, "SELECT * FROM mv", false))
+	require.Empty(t, warnings(t, s.db, "CREATE OR REFRESH MATERIALIZED VIEW mv AS SELECT SUM(id) + 1 AS total FROM st"))
+	require.Equal(t, "total\n4\n", runStatement(t.Context(), s.db, "SELECT * FROM mv", false))
+	told := warnings(t, s.db, "CREATE STREAMING TABLE odd (CONSTRAINT c EXPECT (id % 2 = 1) ON VIOLATION FAIL UPDATE) AS SELECT id FROM STREAM(b)")
+	require.Len(t, told, 1)
+	require.Contains(t, told[0], "Table 'live.odd' is defined and could not be filled yet: ")
+	require.Equal(t, "n\n0\n", runStatement(t.Context(), s.db, "SELECT COUNT(*) AS n FROM odd", false))
+	require.Len(t, graph.Flows(), 3)
+}
+
 // TestFlowsOverTheWire defines, fills, refreshes and drops tables of flows as a client does.
 func TestFlowsOverTheWire(t *testing.T) {
 	s, graph := startGraph(t)

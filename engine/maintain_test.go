@@ -265,9 +265,9 @@ func TestMaintainedViewsEqualTheirSelect(t *testing.T) {
 
 func TestExplainRefresh(t *testing.T) {
 	s, graph := startGraph(t)
-	s.must(t, "CREATE TABLE a (k VARCHAR(9), n INT)", "INSERT INTO a VALUES ('x', 1), ('y', 2)",
-		"CREATE MATERIALIZED VIEW v AS SELECT k, COUNT(*) AS n, SUM(n) AS total FROM a GROUP BY k",
-		"CREATE MATERIALIZED VIEW w AS SELECT k FROM a ORDER BY n LIMIT 1")
+	s.must(t, "CREATE TABLE a (k VARCHAR(9), n INT)", "INSERT INTO a VALUES ('x', 1), ('y', 2)")
+	require.NoError(t, graph.Load(t.Context(), "CREATE MATERIALIZED VIEW v AS SELECT k, COUNT(*) AS n, SUM(n) AS total FROM a GROUP BY k; "+
+		"CREATE MATERIALIZED VIEW w AS SELECT k FROM a ORDER BY n LIMIT 1", "live", ""))
 	explain := func(statement string) string { return runStatement(t.Context(), s.db, statement, false) }
 	require.Contains(t, explain("EXPLAIN REFRESH v"), "\nrecompute | it is computed for the first time | 2 | NULL | NULL | NULL\n")
 	require.NoError(t, graph.RunOnce(t.Context(), nil))

@@ -170,13 +170,15 @@ func (e *sqlEngine) create(ctx *sql.Context, s *ddl.Create) (sql.RowIter, error)
 	work, done := untimed(ctx)
 	defer done()
 	changed, err := flows.Create(work, s, d.name, e.config.Base)
-	if err != nil {
-		return nil, err
+	if err != nil || !changed {
+		return okResult(0), err
 	}
-	if changed {
-		return okResult(1), nil
+	// Whoever reads the table next shall find the rows of its SELECT there. A table that cannot be filled is defined all the
+	// same, and tried again.
+	if err := flows.Refresh(work, d.name, s.Name, false); err != nil && work.Err() == nil {
+		ctx.Warn(errUserWarning, "Table '%s.%s' is defined and could not be filled yet: %s", d.name, s.Name, err)
 	}
-	return okResult(0), nil
+	return okResult(1), work.Err()
 }
 
 func (e *sqlEngine) onFile(ctx *sql.Context, s *ddl.OnTable) (sql.RowIter, error) {
