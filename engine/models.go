@@ -120,13 +120,16 @@ func (e *Engine) modelsTable(context.Context) (tables.Relation, error) {
 		if err != nil {
 			return nil, err
 		}
+		if len(info.Labels) == 0 {
+			labels = ""
+		}
 		aliases, err := encodedJSON(m.Aliases)
 		if err != nil {
 			return nil, err
 		}
 		query, schedule, trained := trainingOf(m)
 		next := e.training.Status(m.Name)
-		appendRow(b, m.Name, info.Kind, info.Version, labels, info.MultiLabel, info.Dimension, positive(info.MaxTokens), orNull(info.License), info.Digest,
+		appendRow(b, m.Name, info.Kind, info.Version, orNull(labels), info.MultiLabel, info.Dimension, positive(info.MaxTokens), orNull(info.License), info.Digest,
 			len(m.Versions), aliases, orNull(m.Comment), query, schedule, trained,
 			orNull(next.State), orNull(next.Why), next.Next)
 	}
@@ -156,11 +159,13 @@ func positive(n int) any {
 }
 
 func encodedJSON(v any) (string, error) {
-	text, err := json.Marshal(v)
-	if err != nil {
+	var text strings.Builder
+	e := json.NewEncoder(&text)
+	e.SetEscapeHTML(false) // it is shown to people: labels such as "arts_&_culture"
+	if err := e.Encode(v); err != nil {
 		return "", fmt.Errorf("list models: %w", err)
 	}
-	return string(text), nil
+	return strings.TrimSuffix(text.String(), "\n"), nil
 }
 
 var modelVersionsSchema = tables.Schema{
