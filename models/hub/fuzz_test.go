@@ -8,26 +8,32 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 )
 
-// answers is a hub that answers each request with one of a few prepared answers, in turn.
+// answers is a hub that answers each request with one of a few prepared answers, in turn. Files are fetched side by side.
 type answers struct {
 	all  []http.Response
 	body [][]byte
-	at   int
+
+	mu sync.Mutex
+	at int
 }
 
 // RoundTrip implements http.RoundTripper.
 func (a *answers) RoundTrip(r *http.Request) (*http.Response, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	i := a.at % len(a.all)
 	if a.at++; a.at > 200 {
 		return nil, errors.New("the network is gone")
 	}
 	answer := a.all[i]
+	answer.Header = answer.Header.Clone()
 	answer.Request, answer.Body = r, io.NopCloser(bytes.NewReader(a.body[i]))
 	return &answer, nil
 }
