@@ -36,7 +36,7 @@ func driftOf(ctx context.Context, graph *queries.Graph) (tables.Relation, error)
 			if p.Past+p.Now == 0 {
 				continue // most columns have neither NULL nor others
 			}
-			appendRow(b, f.Database, f.Table, column, model, modelVersion, newest.Version, newest.Started, p.Name, p.Past, p.Now,
+			b.AppendRow(f.Database, f.Table, column, model, modelVersion, newest.Version, newest.Started, p.Name, p.Past, p.Now,
 				float64(p.Past)/float64(past), float64(p.Now)/float64(now), p.Index, index)
 		}
 	})

@@ -46,7 +46,7 @@ func (e *Engine) lineage(context.Context) (tables.Relation, error) {
 				dependency = "direct"
 			}
 		}
-		appendRow(b, l.SourceType, table, path, orNull(l.SourceColumn), l.TargetType, l.Target, orNull(l.TargetColumn), orNull(l.Flow), dependency,
+		b.AppendRow(l.SourceType, table, path, orNull(l.SourceColumn), l.TargetType, l.Target, orNull(l.TargetColumn), orNull(l.Flow), dependency,
 			orNull(string(l.Use)), orNull(l.Expression), model, orNull(l.ModelVersion), orNull(l.ModelDigest))
 	}
 	return tables.FromBatches(lineageSchema, b), nil

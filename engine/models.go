@@ -129,7 +129,7 @@ func (e *Engine) modelsTable(context.Context) (tables.Relation, error) {
 		}
 		query, schedule, trained := trainingOf(m)
 		next := e.training.Status(m.Name)
-		appendRow(b, m.Name, info.Kind, info.Version, orNull(labels), info.MultiLabel, info.Dimension, positive(info.MaxTokens), orNull(info.License), info.Digest,
+		b.AppendRow(m.Name, info.Kind, info.Version, orNull(labels), info.MultiLabel, info.Dimension, positive(info.MaxTokens), orNull(info.License), info.Digest,
 			len(m.Versions), aliases, orNull(m.Comment), query, schedule, trained,
 			orNull(next.State), orNull(next.Why), next.Next)
 	}
@@ -200,7 +200,7 @@ func (e *Engine) modelVersionsTable(context.Context) (tables.Relation, error) {
 			if err != nil {
 				return nil, err
 			}
-			appendRow(b, m.Name, v.Version, v.Version == m.Current, orNull(aliasesOf(m, v.Version)), v.Source, options, orNull(v.Comment), v.Digest,
+			b.AppendRow(m.Name, v.Version, v.Version == m.Current, orNull(aliasesOf(m, v.Version)), v.Source, options, orNull(v.Comment), v.Digest,
 				v.Bytes, v.Created, orNull(v.User), orNull(v.License), orNull(v.Commit), orNull(v.Encoder), orNull(v.Query), rows, scores)
 		}
 	}
@@ -240,7 +240,7 @@ func (e *Engine) modelSpendingTable(context.Context) (tables.Relation, error) {
 		if n, err := strconv.Atoi(options[id]["max_requests"]); err == nil {
 			limits[1] = n
 		}
-		appendRow(b, name, orNull(strings.Join(versions[id], ", ")), digest, s.Requests, s.Failed, s.InputTokens, s.OutputTokens, math.Round(s.Cost*1e9)/1e9, limits[0], limits[1], s.Updated)
+		b.AppendRow(name, orNull(strings.Join(versions[id], ", ")), digest, s.Requests, s.Failed, s.InputTokens, s.OutputTokens, math.Round(s.Cost*1e9)/1e9, limits[0], limits[1], s.Updated)
 	}
 	return tables.FromBatches(modelSpendingSchema, b), nil
 }
@@ -288,7 +288,7 @@ func (e *Engine) modelHistoryTable(context.Context) (tables.Relation, error) {
 		if err != nil {
 			return nil, err
 		}
-		appendRow(b, c.Model, c.Time, orNull(c.User), c.Operation, parameters, c.Current)
+		b.AppendRow(c.Model, c.Time, orNull(c.User), c.Operation, parameters, c.Current)
 	}
 	return tables.FromBatches(modelHistorySchema, b), nil
 }

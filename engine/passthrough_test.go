@@ -23,8 +23,8 @@ func TestColumnsThatOnlyPassThroughAreThoseOfTheRowPath(t *testing.T) {
 		{Name: "source_file", Type: tables.Type{Kind: tables.String}, Hidden: true},
 	}
 	in := tables.NewBatch(schema, 2)
-	appendRow(in, true, 1, 2, nil, 0.5, "é", nil, nil, `{"b": [1,  2.50], "a": 12345678901234567890}`, "f1")
-	appendRow(in, nil, nil, nil, nil, nil, nil, nil, nil, nil, "f2")
+	in.AppendRow(true, 1, 2, nil, 0.5, "é", nil, nil, `{"b": [1,  2.50], "a": 12345678901234567890}`, "f1")
+	in.AppendRow(nil, nil, nil, nil, nil, nil, nil, nil, nil, "f2")
 	in.Columns[3].Decimals, in.Columns[3].Valid = []tables.Int128{{Lo: 150}, {}}, []bool{true, false}
 	in.Columns[6].Ints, in.Columns[6].Valid = []int64{1_700_000_000_123_456, 0}, []bool{true, false}
 	in.Columns[7].Ints, in.Columns[7].Valid = []int64{-1, 0}, []bool{true, false}

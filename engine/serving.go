@@ -35,9 +35,9 @@ func (e *Engine) predict(ctx context.Context, asked status.Invocation) ([]any, e
 	texts := tables.NewBatch(servedSchema, len(asked.Texts))
 	for _, text := range asked.Texts {
 		if text == nil {
-			appendRow(texts, nil)
+			texts.AppendRow(nil)
 		} else {
-			appendRow(texts, *text)
+			texts.AppendRow(*text)
 		}
 	}
 	result, err := e.sql.query(ctx, queries.Query{

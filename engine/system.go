@@ -46,36 +46,6 @@ func (e *Engine) systemTables() map[string]func(ctx context.Context) (tables.Rel
 	return all
 }
 
-// appendRow appends one row: nil is NULL, the other values must fit the kinds of the schema.
-func appendRow(b *tables.Batch, values ...any) {
-	for i, v := range values {
-		c := &b.Columns[i]
-		switch v := v.(type) {
-		case nil:
-			c.AppendNull(b.Schema[i].Type.Kind)
-		case string:
-			c.AppendString(v)
-		case int64:
-			c.AppendInt(v)
-		case int:
-			c.AppendInt(int64(v))
-		case float64:
-			c.AppendFloat(v)
-		case bool:
-			c.AppendBool(v)
-		case time.Time:
-			if v.IsZero() {
-				c.AppendNull(b.Schema[i].Type.Kind)
-			} else {
-				c.AppendInt(v.UnixMicro())
-			}
-		default:
-			panic(fmt.Sprintf("system table column %s: no rule for %T", b.Schema[i].Name, v))
-		}
-	}
-	b.Len++
-}
-
 // orNull turns an empty text into NULL.
 func orNull(s string) any {
 	if s == "" {
@@ -111,7 +81,7 @@ func (e *Engine) streams(context.Context) (tables.Relation, error) {
 			snapshot := t.Snapshot()
 			rows, version, updated = snapshot.Rows(), snapshot.Version(), snapshot.Modified()
 		}
-		appendRow(b, s.Database, s.Table, flowName(s), s.Kind, s.State, s.Strategy, s.Reason, strings.Join(s.Sources, ", "),
+		b.AppendRow(s.Database, s.Table, flowName(s), s.Kind, s.State, s.Strategy, s.Reason, strings.Join(s.Sources, ", "),
 			orNull(s.Schedule), timeOrNull(s.Next),
 			rows, version, s.Lag.Seconds(), orNull(s.LastError), updated)
 	}
@@ -164,7 +134,7 @@ func (e *Engine) eachBatch(ctx context.Context, f func(s queries.Status, p queri
 func (e *Engine) progress(ctx context.Context) (tables.Relation, error) {
 	b := tables.NewBatch(progressSchema, 0)
 	err := e.eachBatch(ctx, func(s queries.Status, p queries.Progress) {
-		appendRow(b, s.Database, s.Table, p.Version, p.Started, p.Duration.Milliseconds(), p.Read.Milliseconds(), p.Query.Milliseconds(),
+		b.AppendRow(s.Database, s.Table, p.Version, p.Started, p.Duration.Milliseconds(), p.Read.Milliseconds(), p.Query.Milliseconds(),
 			p.Write.Milliseconds(), p.RowsIn, p.RowsOut, p.Dropped, p.Quarantined, p.Files, p.Bytes, p.Strategy, p.Reason,
 			p.Scored, p.Known, p.Truncated, p.Failed)
 	})
@@ -194,7 +164,7 @@ func (e *Engine) expectations(ctx context.Context) (tables.Relation, error) {
 			if action == "" { // of an older version: what it does today
 				action = s.Actions[x.Name]
 			}
-			appendRow(b, s.Database, s.Table, p.Version, p.Started, x.Name, orNull(action), x.Passed, x.Failed, value)
+			b.AppendRow(s.Database, s.Table, p.Version, p.Started, x.Name, orNull(action), x.Passed, x.Failed, value)
 		}
 	})
 	return tables.FromBatches(expectationsSchema, b), err
@@ -221,7 +191,7 @@ func (e *Engine) files(context.Context) (tables.Relation, error) {
 			return nil, err
 		}
 		for _, file := range f.Files() {
-			appendRow(b, database, table, file.Path, file.Size, file.Modified, file.Batch, string(file.State), file.Rows, file.Tries, orNull(file.Error))
+			b.AppendRow(database, table, file.Path, file.Size, file.Modified, file.Batch, string(file.State), file.Rows, file.Tries, orNull(file.Error))
 		}
 	}
 	return tables.FromBatches(filesSchema, b), nil
@@ -250,7 +220,7 @@ func (e *Engine) history(ctx context.Context) (tables.Relation, error) {
 				if err != nil {
 					return nil, err
 				}
-				appendRow(b, database, t.Name(), c.Version, c.Time, c.Operation, parameters, metrics)
+				b.AppendRow(database, t.Name(), c.Version, c.Time, c.Operation, parameters, metrics)
 			}
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"smelt/queries/ddl"
 	"smelt/tables"
+	"smelt/tables/sieve"
 )
 
 // A quarantine is a table beside another: the rows of its SELECT that a rule ON VIOLATION QUARANTINE kept out. Two tables
@@ -252,61 +253,9 @@ func InQuarantine(rows, of *tables.Snapshot) tables.Relation {
 	if !untidy(rows, s) {
 		return rows
 	}
-	return &counting{of: rows, span: s}
-}
-
-// counting is a quarantine without the rows that do not count.
-type counting struct {
-	of   *tables.Snapshot
-	span span
-}
-
-// Schema implements tables.Relation.
-func (c *counting) Schema() tables.Schema { return c.of.Schema() }
-
-// Scan implements tables.Relation.
-func (c *counting) Scan(ctx context.Context, columns []string) (tables.Reader, error) {
-	if columns == nil {
-		columns = c.of.Schema().Names()
-	}
-	all := slices.Clone(columns)
-	place := func(name string) int {
-		at := slices.IndexFunc(all, func(have string) bool { return strings.EqualFold(have, name) })
-		if at < 0 {
-			at, all = len(all), append(all, name)
-		}
-		return at
-	}
-	since, until := place(columnSince), place(columnUntil)
-	r, err := c.of.Scan(ctx, all)
-	if err != nil {
-		return nil, err
-	}
-	return &countingReader{Reader: r, span: c.span, columns: len(columns), since: since, until: until}, nil
-}
-
-type countingReader struct {
-	tables.Reader
-	span         span
-	columns      int // that were asked for
-	since, until int // places of the two that tell
-}
-
-// Next implements tables.Reader.
-func (r *countingReader) Next(ctx context.Context) (*tables.Batch, error) {
-	for {
-		b, err := r.Reader.Next(ctx)
-		if err != nil {
-			return nil, err
-		}
-		keep := make([]bool, b.Len)
-		for row := range keep {
-			keep[row] = r.span.counts(b, r.since, r.until, row)
-		}
-		if out := b.Filter(keep); out.Len > 0 {
-			return &tables.Batch{Schema: out.Schema[:r.columns], Columns: out.Columns[:r.columns], Len: out.Len}, nil
-		}
-	}
+	return sieve.Rows(rows, []string{columnSince, columnUntil}, func(b *tables.Batch, at []int, row int) bool {
+		return s.counts(b, at[0], at[1], row)
+	})
 }
 
 // next returns a number that no change had.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"smelt/tables"
+	"smelt/tables/sieve"
 )
 
 // Limits of what is kept. When one is passed, the oldest tenth of the runs goes.
@@ -182,24 +183,6 @@ func (b *Book) table(ctx context.Context, name string) (*tables.Table, error) {
 		Properties: map[string]string{tables.PropertyAutoVacuum: "true", "delta.deletedFileRetentionDuration": "interval 1 hours"}})
 }
 
-func newRow(b *tables.Batch, values ...any) {
-	for i, v := range values {
-		switch v := v.(type) {
-		case string:
-			b.Columns[i].AppendString(v)
-		case int:
-			b.Columns[i].AppendInt(int64(v))
-		case float64:
-			b.Columns[i].AppendFloat(v)
-		case time.Time:
-			b.Columns[i].AppendInt(v.UnixMicro())
-		default:
-			b.Columns[i].AppendNull(b.Schema[i].Type.Kind)
-		}
-	}
-	b.Len++
-}
-
 // orNull turns an empty text into NULL.
 func orNull(s string) any {
 	if s == "" {
@@ -210,14 +193,14 @@ func orNull(s string) any {
 
 func (r Run) row() *tables.Batch {
 	b := tables.NewBatch(schemas["runs"], 1)
-	newRow(b, r.ID, orNull(r.Name), r.Model, r.Version, r.Digest, "FINISHED", r.Started, r.Ended, orNull(r.User))
+	b.AppendRow(r.ID, orNull(r.Name), r.Model, r.Version, r.Digest, "FINISHED", r.Started, r.Ended, orNull(r.User))
 	return b
 }
 
 func (r Run) params() *tables.Batch {
 	b := tables.NewBatch(schemas["params"], len(r.Params))
 	for _, key := range slices.Sorted(maps.Keys(r.Params)) {
-		newRow(b, r.ID, key, r.Params[key])
+		b.AppendRow(r.ID, key, r.Params[key])
 	}
 	return b
 }
@@ -225,7 +208,7 @@ func (r Run) params() *tables.Batch {
 func (r Run) metrics() *tables.Batch {
 	b := tables.NewBatch(schemas["metrics"], len(r.Metrics))
 	for _, m := range r.Metrics {
-		newRow(b, r.ID, m.Key, m.Value, orNull(m.Label))
+		b.AppendRow(r.ID, m.Key, m.Value, orNull(m.Label))
 	}
 	return b
 }
@@ -233,7 +216,7 @@ func (r Run) metrics() *tables.Batch {
 func (r Run) artifacts() *tables.Batch {
 	b := tables.NewBatch(schemas["artifacts"], len(r.Artifacts))
 	for _, a := range r.Artifacts {
-		newRow(b, r.ID, a.Path, a.MediaType, len(a.Content), string(a.Content))
+		b.AppendRow(r.ID, a.Path, a.MediaType, len(a.Content), string(a.Content))
 	}
 	return b
 }
@@ -252,7 +235,7 @@ func (b *Book) Relation(ctx context.Context, name string) (tables.Relation, erro
 	if err != nil || name == "runs" {
 		return t.Snapshot(), err
 	}
-	return &ofRuns{rows: t.Snapshot(), ids: ids}, nil
+	return ofRuns(t.Snapshot(), ids), nil
 }
 
 // ids returns the runs that are there and when they ended.
@@ -264,19 +247,23 @@ func (b *Book) ids(ctx context.Context) (map[string]int64, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := t.Snapshot().Scan(ctx, []string{"run_id", "end_time"})
+	rows, err := tables.ReadAll(ctx, t.Snapshot(), []string{"run_id", "end_time"})
 	if err != nil {
 		return nil, err
 	}
-	defer r.Close()
-	ids := map[string]int64{}
-	err = tables.EachBatch(ctx, r, func(rows *tables.Batch) error {
-		for i := range rows.Len {
-			ids[rows.Columns[0].Strings[i]] = rows.Columns[1].Ints[i]
-		}
-		return nil
+	ids := make(map[string]int64, rows.Len)
+	for i := range rows.Len {
+		ids[rows.Columns[0].Strings[i]] = rows.Columns[1].Ints[i]
+	}
+	return ids, nil
+}
+
+// ofRuns is the rows of some runs.
+func ofRuns(rows tables.Relation, ids map[string]int64) tables.Relation {
+	return sieve.Rows(rows, []string{runID.Name}, func(b *tables.Batch, at []int, row int) bool {
+		_, ok := ids[b.Columns[at[0]].Strings[row]]
+		return ok
 	})
-	return ids, err
 }
 
 // trim takes the oldest tenth of the runs out when there are too many, and with them what crashes have left in the other
@@ -307,7 +294,7 @@ func (b *Book) trim(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		r, err := (&ofRuns{rows: t.Snapshot(), ids: ids}).Scan(ctx, nil)
+		r, err := ofRuns(t.Snapshot(), ids).Scan(ctx, nil)
 		if err != nil {
 			return err
 		}
