@@ -6,24 +6,13 @@ import (
 	"smelt/queries/lexer"
 )
 
-// later is one statement of smelt's grammar that this version does not know yet. It is refused by its name: a syntax
-// error of the MySQL parser would not say whether it was mistyped or is missing.
-type later struct {
-	words   string // first words; behind CREATE without OR REPLACE and TEMPORARY
-	name    string
-	instead string
-}
+// laterStatements are those of smelt's grammar that this version does not know yet, told by words that no statement of MySQL
+// begins with; behind CREATE without OR REPLACE and TEMPORARY. They are refused by their names: a syntax error of the MySQL
+// parser would not say whether one was mistyped or is missing.
+var laterStatements = []string{"CREATE ALERT", "ALTER ALERT", "DROP ALERT", "SHOW ALERTS"}
 
-// laterStatements are told by words that no statement of MySQL begins with.
-var laterStatements = []later{
-	{"CREATE ALERT", "CREATE ALERT", ""},
-	{"ALTER ALERT", "ALTER ALERT", ""},
-	{"DROP ALERT", "DROP ALERT", ""},
-	{"SHOW ALERTS", "SHOW ALERTS", ""},
-}
-
-// laterStatement returns the entry for a statement that begins with the words, nil for any other.
-func laterStatement(words []string) *later {
+// laterStatement returns the name of the statement that begins with the words, "" for any other.
+func laterStatement(words []string) string {
 	if begins(words, "CREATE") {
 		words = withoutOr(words[1:])
 		if begins(words, "TEMPORARY") {
@@ -31,22 +20,22 @@ func laterStatement(words []string) *later {
 		}
 		words = append([]string{"CREATE"}, words...)
 	}
-	for i := range laterStatements {
-		if begins(words, strings.Fields(laterStatements[i].words)...) {
-			return &laterStatements[i]
+	for _, name := range laterStatements {
+		if begins(words, strings.Fields(name)...) {
+			return name
 		}
 	}
-	return nil
+	return ""
 }
 
 func isLater(_ string, words []string) bool {
-	return laterStatement(words) != nil || begins(words, "ALTER") && beginsKind(words[1:])
+	return laterStatement(words) != "" || begins(words, "ALTER") && beginsKind(words[1:])
 }
 
 // refuseLater is the error for a statement that is not there yet, and for an ALTER of ours that no other family knows.
 func (p *parser) refuseLater() (Statement, error) {
-	l := laterStatement(lexer.Head(p.text, headWords))
-	if l == nil {
+	name := laterStatement(lexer.Head(p.text, headWords))
+	if name == "" {
 		p.advance() // ALTER
 		if _, err := p.mustKind(); err != nil {
 			return nil, err
@@ -56,5 +45,5 @@ func (p *parser) refuseLater() (Statement, error) {
 		}
 		return nil, p.unexpected("ADD or DROP CONSTRAINT, ADD, ALTER or DROP SCHEDULE or TRIGGER, SUSPEND, RESUME, RENAME TO, AS, or, of a streaming table, RETRY FILE")
 	}
-	return nil, p.notYet(l.name, l.instead)
+	return nil, p.notYet(name, "")
 }
