@@ -130,13 +130,9 @@ func (e *sqlEngine) evaluatedModel(s *ddl.OnModel) (models.Info, error) {
 
 // judge asks the model for each labelled row and counts what it says.
 func (e *sqlEngine) judge(ctx *sql.Context, v *evaluation) error {
-	input := v.statement.Evaluation.Input
-	if input == "" {
-		input = "text"
-	}
 	// A row without a label needs no prediction.
 	query := queries.Query{Database: e.database(ctx, ""), SQL: fmt.Sprintf("SELECT CAST((%s\n) AS CHAR) AS truth, predict('%s', IF((%s\n) IS NULL, NULL, (%s\n))) AS predicted FROM %s",
-		v.statement.Evaluation.Label, v.model.ID, v.statement.Evaluation.Label, input, v.statement.Evaluation.From())}
+		v.statement.Evaluation.Label, v.model.ID, v.statement.Evaluation.Label, v.statement.Evaluation.Asked(), v.statement.Evaluation.From())}
 	work, cancel := context.WithCancel(withStatement(ctx, query.SQL, nil))
 	defer cancel()
 	result, err := e.start(work, query, cancel)
@@ -272,10 +268,6 @@ func (v *evaluation) unknownLabels() []string { return slices.Sorted(maps.Keys(v
 // params are what the judgement was made with.
 func (v *evaluation) params() map[string]string {
 	s := v.statement.Evaluation
-	input := s.Input
-	if input == "" {
-		input = "text"
-	}
 	again, pinned := *v.statement, *s
 	again.Version, again.Alias, again.Evaluation = int64(v.model.Version), "", &pinned
 	var names, versions []string
@@ -288,7 +280,7 @@ func (v *evaluation) params() map[string]string {
 	out := map[string]string{
 		"model": v.model.Name, "model_version": strconv.Itoa(v.model.Version), "model_digest": v.model.Digest,
 		"data_table": strings.Join(names, ", "), "data_version": strings.Join(versions, ", "),
-		"label": s.Label, "input": input, "average": string(v.average), "statement": s.Text, "rerun": again.Print(),
+		"label": s.Label, "input": s.Asked(), "average": string(v.average), "statement": s.Text, "rerun": again.Print(),
 	}
 	if alias := v.statement.Alias; alias != "" {
 		out["model_alias"] = alias

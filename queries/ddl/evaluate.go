@@ -173,6 +173,14 @@ func (s *OnModel) printEvaluate() string {
 	return text + s.Evaluation.print()
 }
 
+// Asked returns the expression that the model is asked about.
+func (s *evaluation) Asked() string {
+	if s.Input == "" {
+		return "text"
+	}
+	return s.Input
+}
+
 func (s *evaluation) relation() string {
 	if s.Query != "" {
 		return "(" + s.Query + "\n)" // a comment may end the query
