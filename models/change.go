@@ -204,7 +204,7 @@ func (r *Registry) prepare(ctx context.Context, name string, from *source, optio
 		}
 	}()
 	if from.remote != nil {
-		return r.prepareRemote(name, *from.remote, options)
+		return prepareRemote(name, *from.remote, options)
 	}
 	material, err := gather(from.open, options)
 	if err != nil {

@@ -112,7 +112,7 @@ func (r *Registry) openRemote(ctx context.Context, name string, options map[stri
 		return nil, wrapInvalid(err)
 	}
 	s := settings{Kind: spec.Kind, Labels: spec.Labels, Remote: &remoteSettings{Spec: spec, Limits: &limits}}
-	m, err := r.remoteModel(name, s)
+	_, m, err := prepareRemote(name, s, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -133,17 +133,8 @@ func (r *Registry) openRemote(ctx context.Context, name string, options map[stri
 	return &source{remote: &s}, nil
 }
 
-// remoteModel is a version that has no number yet.
-func (r *Registry) remoteModel(name string, s settings) (*model, error) {
-	v, err := (&material{settings: s}).version(s.Remote.Spec.Source(), nil)
-	if err != nil {
-		return nil, err
-	}
-	return newModel(name, v, nil)
-}
-
-// prepareRemote makes the version of what openRemote found.
-func (r *Registry) prepareRemote(name string, s settings, options map[string]string) (*version, *model, error) {
+// prepareRemote makes a version, which has no number yet, of settings that openRemote found.
+func prepareRemote(name string, s settings, options map[string]string) (*version, *model, error) {
 	v, err := (&material{settings: s}).version(s.Remote.Spec.Source(), options)
 	if err != nil {
 		return nil, nil, err
@@ -206,15 +197,13 @@ func (v *version) same(o *version) bool {
 
 // strict counts the texts without an answer, of a model that may have none.
 type strict struct {
-	model  *model
 	failed atomic.Int64
 	first  atomic.Pointer[remote.Fault]
 }
 
-func (s *strict) note(ctx context.Context, f *remote.Fault) {
+func (s *strict) note(f *remote.Fault) {
 	s.failed.Add(1)
 	s.first.CompareAndSwap(nil, f)
-	s.model.tell(ctx, Usage{Failed: 1, Fault: f})
 }
 
 // end returns the error of a call in which texts had no answer: nil unless the model says on_error = 'error'.
@@ -234,11 +223,12 @@ func (r *Registry) answers(ctx context.Context, m *model, texts []string, out []
 	}
 	defer release()
 	c := r.client(m)
-	failed := &strict{model: m}
+	var failed strict
 	ask := func(texts []string, tell func(i int, a remote.Answer)) error {
 		err := c.Complete(ctx, texts, func(i int, a remote.Answer, f *remote.Fault) {
 			if f != nil {
-				failed.note(ctx, f)
+				failed.note(f)
+				m.tell(ctx, Usage{Failed: 1, Fault: f})
 				return
 			}
 			tell(i, a)
@@ -285,14 +275,13 @@ func (r *Registry) askVectors(ctx context.Context, m *model, texts []string, res
 		return err
 	}
 	defer release()
-	failed := &strict{model: m}
+	var failed strict
 	var mu sync.Mutex
 	var first error
 	err = r.client(m).Embed(ctx, texts, m.settings.Dimension, func(i int, v []float32, f *remote.Fault) {
 		o := outcome{values: v}
 		if f != nil {
-			failed.failed.Add(1)
-			failed.first.CompareAndSwap(nil, f)
+			failed.note(f)
 			o.fault = f
 		}
 		if err := result(i, o); err != nil {
