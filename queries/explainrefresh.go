@@ -53,12 +53,7 @@ func (g *Graph) ExplainRefresh(ctx context.Context, database, name string) (list
 }
 
 func (f *flow) explainView(ctx context.Context, p *Progress) error {
-	t, err := f.table()
-	if err != nil {
-		return err
-	}
-	now := t.Snapshot()
-	pinned, err := f.pin()
+	t, now, pinned, err := f.standing()
 	if err != nil {
 		return err
 	}
@@ -99,7 +94,7 @@ func (f *flow) explainView(ctx context.Context, p *Progress) error {
 	if err == nil && why != "" {
 		p.Strategy, p.Reason = strategyRecompute, why
 		p.RowsIn, p.Scored, p.Known = pinnedRows(pinned), 0, 0
-		err = f.countTexts(ctx, f.stored(), f.overlayOf(pl.plan, pinned), p)
+		err = f.countTexts(ctx, f.stored(), overlayOf(pl.plan, pinned), p)
 	}
 	if err != nil {
 		return err
@@ -117,7 +112,7 @@ func (f *flow) countMerge(ctx context.Context, plan *merge.Plan, in *inputs, now
 	}
 	change, err := plan.Run(ctx, func(database, table string) merge.Input { return in.of[database+"."+table] }, f.runner(p), now)
 	if err == nil && change.Rows != nil {
-		err = errors.Join(tables.EachBatch(ctx, change.Rows, func(*tables.Batch) error { return nil }), change.Rows.Close())
+		err = readThrough(ctx, change.Rows)
 	}
 	return f.again(ctx, err)
 }
@@ -131,25 +126,21 @@ func (f *flow) countTexts(ctx context.Context, c *ddl.Create, overlay map[string
 	if err != nil {
 		return err
 	}
-	return errors.Join(tables.EachBatch(ctx, result, func(*tables.Batch) error { return nil }), result.Close())
+	return readThrough(ctx, result)
+}
+
+// readThrough reads all rows for what is counted on the way.
+func readThrough(ctx context.Context, r tables.Reader) error {
+	return errors.Join(tables.EachBatch(ctx, r, func(*tables.Batch) error { return nil }), r.Close())
 }
 
 // explainStream says what appendBatch would do.
 func (f *flow) explainStream(ctx context.Context, p *Progress) error {
-	t, err := f.table()
+	t, now, pinned, err := f.standing()
 	if err != nil {
 		return err
 	}
-	now := t.Snapshot()
-	pinned, err := f.pin()
-	if err != nil {
-		return err
-	}
-	overlay := map[string]tables.Relation{}
-	for name, s := range pinned {
-		overlay[name] = s
-	}
-	create := f.create
+	overlay, create := overlayOf(nil, pinned), f.create
 	p.Strategy, p.Reason = f.strategy()
 	if why, err := f.outdated(now); err != nil || why != "" {
 		return f.anew(p, why, err)

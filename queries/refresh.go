@@ -159,12 +159,7 @@ func (f *flow) emptySource(ctx context.Context, s ddl.Source, overlay map[string
 
 // recompute runs the SELECT of a materialized view anew if a source has changed since the last time, or if forced.
 func (f *flow) recompute(ctx context.Context, o *outcome, force bool) error {
-	t, err := f.table()
-	if err != nil {
-		return err
-	}
-	now := t.Snapshot()
-	pinned, err := f.pin()
+	t, now, pinned, err := f.standing()
 	if err != nil {
 		return err
 	}
@@ -216,11 +211,11 @@ func (f *flow) recompute(ctx context.Context, o *outcome, force bool) error {
 	for _, s := range pinned {
 		f.last[s.ID()] = s
 	}
-	return f.write(ctx, t, f.overlayOf(pl.plan, pinned), tables.Commit{Operation: "REFRESH", Txns: txns, Overwrite: true}, p, nil)
+	return f.write(ctx, t, overlayOf(pl.plan, pinned), tables.Commit{Operation: "REFRESH", Txns: txns, Overwrite: true}, p, nil)
 }
 
 // overlayOf is what the SELECT of a view reads when it is computed anew.
-func (f *flow) overlayOf(plan *merge.Plan, pinned map[string]*tables.Snapshot) map[string]tables.Relation {
+func overlayOf(plan *merge.Plan, pinned map[string]*tables.Snapshot) map[string]tables.Relation {
 	if plan != nil {
 		return plan.Relations(func(database, table string) tables.Relation { return pinned[database+"."+table] })
 	}

@@ -311,6 +311,16 @@ func (f *flow) pin() (map[string]*tables.Snapshot, error) {
 	return pinned, err
 }
 
+// standing returns the flow's table as it is now, and what its SELECT reads.
+func (f *flow) standing() (t *tables.Table, now *tables.Snapshot, pinned map[string]*tables.Snapshot, err error) {
+	if t, err = f.table(); err != nil {
+		return nil, nil, nil, err
+	}
+	now = t.Snapshot()
+	pinned, err = f.pin()
+	return t, now, pinned, err
+}
+
 // resolve calls found for each table behind the references, through views too. known holds tables and views that are
 // not made yet, by database.table; they are passed over. An unknown name is an error.
 func (g *Graph) resolve(refs []reference, known map[string]tables.Relation, found func(reference, *tables.Table)) error {
